@@ -64,7 +64,7 @@ pub trait Scalar:
     const DTYPE: DType;
 }
 
-/// The element type of a tensor: `f32`, `f64`, [`f16`] or [`bf16`].
+/// The element type of a tensor: `f32`, `f64`, [`f16`](struct@f16) or [`bf16`].
 ///
 /// Parameters (gamma, beta) and running statistics have the type [`Element::Param`]; statistics of
 /// a batch are always `f64`, because a mean of 1e4 does not fit an `f32` (whose spacing there is

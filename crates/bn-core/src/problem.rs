@@ -208,6 +208,12 @@ impl Problem {
         }
     }
 
+    /// Where the statistics of sample `n`, channel `c` lie in a buffer of G·C.
+    #[must_use]
+    pub const fn statistic(&self, n: usize, c: usize) -> usize {
+        n / self.group_batch() * self.channels + c
+    }
+
     /// Where the activation bit of the element at `offset` lies: its byte and the bit in it.
     #[must_use]
     pub const fn bit(&self, offset: usize) -> (usize, u8) {

@@ -8,8 +8,6 @@ use crate::view;
 pub(crate) fn moments<T: Element>(request: Moments<'_, T, HostMemory>) {
     let Moments { problem, x, valid, mean, m2 } = request;
     let mask = valid.map(|valid| valid.mask());
-    let mut mean = view::statistics_mut(&problem, mean);
-    let mut m2 = view::statistics_mut(&problem, m2);
     for group in 0..problem.groups() {
         for c in 0..problem.channels() {
             let first = group * problem.group_batch();
@@ -31,8 +29,9 @@ pub(crate) fn moments<T: Element>(request: Moments<'_, T, HostMemory>) {
                 sum += x - shift;
             }
             let average = shift + sum / count;
-            mean[(group, c)] = average;
-            m2[(group, c)] = values().map(|x| (x - average) * (x - average)).sum();
+            let of = problem.statistic(first, c);
+            mean[of] = average;
+            m2[of] = values().map(|x| (x - average) * (x - average)).sum();
         }
     }
 }
@@ -40,13 +39,11 @@ pub(crate) fn moments<T: Element>(request: Moments<'_, T, HostMemory>) {
 /// y = epilogue((x − mean)·inv_std·gamma + beta).
 pub(crate) fn normalize<T: Element>(request: Normalize<'_, T, HostMemory>) {
     let Normalize { problem, io, mean, inv_std, gamma, beta, epilogue } = request;
-    let mean = view::statistics(&problem, mean);
-    let inv_std = view::statistics(&problem, inv_std);
     let gamma = |c: usize| gamma.map_or(1.0, |gamma| gamma[c].to_f64());
     let beta = |c: usize| beta.map_or(0.0, |beta| beta[c].to_f64());
     let affine = |(n, c, _): (usize, usize, usize), x: T| {
-        let group = n / problem.group_batch();
-        (x.to_f64() - mean[(group, c)]) * inv_std[(group, c)] * gamma(c) + beta(c)
+        let of = problem.statistic(n, c);
+        (x.to_f64() - mean[of]) * inv_std[of] * gamma(c) + beta(c)
     };
 
     let (residual, mut bits) = match epilogue {

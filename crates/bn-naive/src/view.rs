@@ -1,4 +1,4 @@
-//! Slices seen as the derivation indexes them: tensors by (n, c, s), statistics by (group, c).
+//! Slices seen as the derivation indexes them: by sample, channel and position, in either layout.
 
 use bn_core::{InOut, Layout, Problem, Scalar};
 use ndarray::{
@@ -26,21 +26,6 @@ pub(crate) fn tensor_mut<'a, E: Scalar>(
     slice: &'a mut [E],
 ) -> ArrayViewMut3<'a, E> {
     ArrayViewMut3::from_shape(shape(problem), slice).expect("a checked request has N·C·S values")
-}
-
-/// Statistics, indexed by (group, c).
-pub(crate) fn statistics<'a>(problem: &Problem, slice: &'a [f64]) -> ArrayView2<'a, f64> {
-    ArrayView2::from_shape((problem.groups(), problem.channels()), slice)
-        .expect("a checked request has G·C statistics")
-}
-
-/// Statistics to write, indexed by (group, c).
-pub(crate) fn statistics_mut<'a>(
-    problem: &Problem,
-    slice: &'a mut [f64],
-) -> ArrayViewMut2<'a, f64> {
-    ArrayViewMut2::from_shape((problem.groups(), problem.channels()), slice)
-        .expect("a checked request has G·C statistics")
 }
 
 /// One channel of one group of a tensor, indexed by (n within the group, s).
