@@ -1,9 +1,7 @@
 //! Slices seen as the derivation indexes them: by sample, channel and position, in either layout.
 
 use bn_core::{InOut, Layout, Problem, Scalar};
-use ndarray::{
-    ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis, ShapeBuilder, StrideShape,
-};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3, Axis, ShapeBuilder, StrideShape};
 
 /// The shape (N, C, S), with the strides that the layout gives it.
 fn shape(problem: &Problem) -> StrideShape<ndarray::Ix3> {
