@@ -44,7 +44,7 @@ impl<M: Memory> Place<M> for Exact {
     const SHIFTS: bool = false;
 
     fn hold<E: Scalar>(&self, memory: &M, host: &[E], _: usize) -> Result<M::Owned<E>, Error> {
-        memory.to_owned(host)
+        memory.upload(host)
     }
 
     fn view<E: Scalar>(held: &M::Owned<E>) -> &M::Buffer<E> {
@@ -56,7 +56,7 @@ impl<M: Memory> Place<M> for Exact {
     }
 
     fn release<E: Scalar>(&self, memory: &M, held: M::Owned<E>) -> Result<Vec<E>, String> {
-        memory.to_host(held.borrow()).map_err(|error| format!("reading back failed: {error}"))
+        memory.download(held.borrow()).map_err(|error| format!("reading back failed: {error}"))
     }
 }
 
