@@ -4,6 +4,6 @@ mod backward;
 mod forward;
 mod statistics;
 
-pub(crate) use backward::BackwardInputs;
+pub(crate) use backward::{BackwardInputs, ExpectedGradients};
 pub(crate) use forward::{Affine, expected_y};
-pub(crate) use statistics::{ExpectedStatistics, expected_running};
+pub(crate) use statistics::{ExpectedStatistics, expected_m2, expected_running};

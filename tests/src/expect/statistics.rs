@@ -76,7 +76,7 @@ impl ExpectedStatistics {
     }
 }
 
-pub(crate) fn mean_slack(moments: &Moments, dtype: DType) -> Vec<f64> {
+fn mean_slack(moments: &Moments, dtype: DType) -> Vec<f64> {
     let u = Precision::of(dtype).inside;
     let slack = |i: usize| {
         let (m, std) = (moments.count[i] as f64, moments.variance(i).to_f64().sqrt());
@@ -85,7 +85,7 @@ pub(crate) fn mean_slack(moments: &Moments, dtype: DType) -> Vec<f64> {
     (0..moments.mean.len()).map(slack).collect()
 }
 
-pub(crate) fn m2_slack(moments: &Moments, dtype: DType) -> Vec<f64> {
+fn m2_slack(moments: &Moments, dtype: DType) -> Vec<f64> {
     let u = Precision::of(dtype).inside;
     let mean_slack = mean_slack(moments, dtype);
     let slack = |i: usize| {
@@ -94,6 +94,12 @@ pub(crate) fn m2_slack(moments: &Moments, dtype: DType) -> Vec<f64> {
         moments.m2[i].to_f64() * relative + m * mean_slack[i] * mean_slack[i]
     };
     (0..moments.mean.len()).map(slack).collect()
+}
+
+/// M2 of a batch.
+pub(crate) fn expected_m2(moments: &Moments, dtype: DType) -> Expected {
+    let values = moments.m2.iter().map(|m2| m2.to_f64()).collect();
+    Expected { values, slack: m2_slack(moments, dtype) }
 }
 
 /// Running statistics after a batch, whose groups are taken as one.

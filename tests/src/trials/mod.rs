@@ -1,8 +1,12 @@
 //! The trials, layer by layer.
 
+mod exact;
+mod gradient;
 mod matrix;
+mod operations;
 pub(crate) mod refusal;
 mod round_trip;
+mod shapes;
 pub(crate) mod variant;
 
 use bn_core::{Element, Layout, Problem};
@@ -11,7 +15,11 @@ use crate::trial::Plan;
 
 /// Every trial of an element type but those of variants.
 pub(crate) fn all<T: Element>(plan: &mut Plan<T>) {
+    exact::all(plan);
+    operations::all(plan);
     matrix::all(plan);
+    shapes::all(plan);
+    gradient::all(plan);
     refusal::all(plan);
 }
 
