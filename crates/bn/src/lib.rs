@@ -1,7 +1,9 @@
 //! Batch normalisation behind one trait: backends by feature flag or at run time, and the layer.
 #![forbid(unsafe_code)]
 
+mod dense;
 mod error;
+mod layer;
 mod registry;
 
 pub use bn_core as core;
@@ -14,4 +16,8 @@ pub use bn_naive as naive;
 #[cfg(feature = "rayon")]
 pub use bn_rayon as rayon;
 pub use error::Error;
+pub use layer::{
+    Activation, BatchNorm, Builder, Cache, Gradients, InPlaceCache, Input, RunningStatistics,
+    StreamedMoments,
+};
 pub use registry::{BackendEntry, Choice, Options, Status, backends, open};
