@@ -8,10 +8,11 @@ use bn_core::{
     ForwardTraining, HostMemory, Moments, Normalize, Problem, bf16, f16, inv_std,
 };
 
-use crate::backward::{GradientSums, MakeGradient, Normalizer, backward};
+use crate::backward::{GradientSums, MakeGradient, Normalizer};
 use crate::channels_first::{Given, Taken};
+use crate::compiled::Compiled;
 use crate::engine::{Engine, last_level_cache};
-use crate::forward::{Apply, TakeMoments, forward};
+use crate::forward::{Apply, TakeMoments};
 use crate::run::{Finish, Through};
 use crate::shared::Shared;
 use crate::simd::Level;
@@ -142,9 +143,6 @@ fn parameter<P: Element>(values: Option<&[P]>, default: f64) -> impl Fn(usize) -
     move |c| values.map_or(default, |values| values[c].to_f64())
 }
 
-/// No normalisation, as a type.
-type NoApply<'a, T> = Option<&'a Apply<'a, T, fn(usize) -> [f64; 4]>>;
-
 impl<T: Element> BatchNormBackend<T> for RayonBackend {
     fn moments(&self, request: Checked<Moments<'_, T, HostMemory>>) -> Result<(), Error> {
         let counts = request.counts();
@@ -153,7 +151,7 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
         let (mean, m2, counts) = (Shared::writing(mean), Shared::writing(m2), &counts);
         by_type!(T, A => {
             let moments = TakeMoments { mask, counts, mean, m2, x: x.cast() };
-            forward::<A>(&self.engine, problem, Some(&moments), None as NoApply<'_, A>)
+            A::forward(&self.engine, problem, Some(&moments), None)
         })
     }
 
@@ -167,7 +165,7 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
         };
         by_type!(T, A => {
             let apply = Apply { io: (io.0.cast(), io.1.cast()), finish: finish.cast(), of: &of };
-            forward::<A>(&self.engine, problem, None, Some(&apply))
+            A::forward(&self.engine, problem, None, Some(&apply))
         })
     }
 
@@ -184,8 +182,8 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
             GradientSums { dy: Shared::writing(sum_dy), dy_xhat: Shared::writing(sum_dy_xhat) };
         by_type!(T, A => {
             let given = Given { dy: dy.cast(), through: through.cast(), x: Some(x.cast()) };
-            let make = None::<&MakeGradient<'_, A, fn(usize) -> f64>>;
-            backward::<A>(&self.engine, problem, given, normalizer, Some(sums), make)
+            let make = None;
+            A::backward(&self.engine, problem, given, normalizer, Some(sums), make)
         })
     }
 
@@ -222,7 +220,7 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
             let dresidual = dresidual.map(Shared::cast);
             let taken = Taken { dx: io.1.cast(), dresidual, mask };
             let make = MakeGradient { taken, batch, inv_std, gamma };
-            backward::<A>(&self.engine, problem, given, normalizer, None, Some(&make))
+            A::backward(&self.engine, problem, given, normalizer, None, Some(&make))
         })
     }
 
@@ -256,7 +254,7 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
                 let x = io.0.cast();
                 let moments = TakeMoments { mask, counts, mean, m2, x };
                 let apply = Apply { io: (x, io.1.cast()), finish: finish.cast(), of: &of };
-                forward::<A>(&self.engine, problem, Some(&moments), Some(&apply))
+                A::forward(&self.engine, problem, Some(&moments), Some(&apply))
             })?;
             for (statistic, inv_std) in saved.inv_std.iter_mut().enumerate() {
                 *inv_std = moments_of(statistic).inv_std(eps);
@@ -297,7 +295,7 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
         let (io, finish) = (Shared::pair(io), Finish::of(epilogue));
         by_type!(T, A => {
             let apply = Apply { io: (io.0.cast(), io.1.cast()), finish: finish.cast(), of: &of };
-            forward::<A>(&self.engine, problem, None, Some(&apply))
+            A::forward(&self.engine, problem, None, Some(&apply))
         })?;
         if let Some(saved) = saved {
             let places = saved.mean.iter_mut().zip(saved.inv_std).enumerate();
@@ -347,7 +345,7 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
                 let taken = Taken { dx: io.1.cast(), dresidual, mask };
                 let make = MakeGradient { taken, batch, inv_std, gamma };
                 let reduce = wanted.then_some(sums);
-                backward::<A>(&self.engine, problem, given, normalizer, reduce, Some(&make))
+                A::backward(&self.engine, problem, given, normalizer, reduce, Some(&make))
             })?;
             for (gradient, sums) in [(dgamma, &*sum_dy_xhat), (dbeta, &*sum_dy)] {
                 if let Some(gradient) = gradient {

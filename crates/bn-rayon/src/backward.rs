@@ -48,17 +48,17 @@ pub(crate) struct GradientSums {
 }
 
 /// What dx is made with.
-pub(crate) struct MakeGradient<'a, T, G> {
+pub(crate) struct MakeGradient<'a, T> {
     pub(crate) taken: Taken<T>,
     /// The sums and counts, where statistics were those of the batch.
     pub(crate) batch: Option<(GradientSums, &'a Counts)>,
     /// 1/sqrt(variance + eps), even where x̂ was saved.
     pub(crate) inv_std: &'a [f64],
     /// gamma of a channel.
-    pub(crate) gamma: &'a G,
+    pub(crate) gamma: &'a (dyn Fn(usize) -> f64 + Sync),
 }
 
-impl<T, G: Fn(usize) -> f64> MakeGradient<'_, T, G> {
+impl<T> MakeGradient<'_, T> {
     fn coefficients(
         &self,
         problem: &Problem,
@@ -92,7 +92,7 @@ pub(crate) fn backward<A: Access>(
     given: Given<A::Stored>,
     normalizer: Option<Normalizer<'_>>,
     reduce: Option<GradientSums>,
-    make: Option<&MakeGradient<'_, A::Stored, impl Fn(usize) -> f64 + Sync>>,
+    make: Option<&MakeGradient<'_, A::Stored>>,
 ) -> Result<(), Error> {
     let cut = Cut::new(problem);
     let (statistics, size) = (problem.statistics(), size_of::<A::Stored>());

@@ -24,10 +24,10 @@ pub(crate) struct TakeMoments<'a, T> {
 }
 
 /// What is normalised, with which (mean, inv_std, gamma, beta) of a statistic.
-pub(crate) struct Apply<'a, T, C> {
+pub(crate) struct Apply<'a, T> {
     pub(crate) io: (Shared<T>, Shared<T>),
     pub(crate) finish: Finish<T>,
-    pub(crate) of: &'a C,
+    pub(crate) of: &'a (dyn Fn(usize) -> [f64; 4] + Sync),
 }
 
 /// The scratch of moments: shifts as lanes and as `f64`, sums of all parts.
@@ -47,7 +47,7 @@ pub(crate) fn forward<A: Access>(
     engine: &Engine,
     problem: Problem,
     moments: Option<&TakeMoments<'_, A::Stored>>,
-    apply: Option<&Apply<'_, A::Stored, impl Fn(usize) -> [f64; 4] + Sync>>,
+    apply: Option<&Apply<'_, A::Stored>>,
 ) -> Result<(), Error> {
     let cut = Cut::new(problem);
     let (statistics, size) = (problem.statistics(), size_of::<A::Stored>());
@@ -101,7 +101,7 @@ pub(crate) fn forward<A: Access>(
                     forward_coefficients(mean, inv_std, gamma, beta)
                 });
                 let table = Table { lanes, wide: &wide };
-                let write = |tile| write_last::<A, _>(engine, &cut, apply, &table, tile);
+                let write = |tile| write_last::<A>(engine, &cut, apply, &table, tile);
                 engine.sweep(&plan, None::<&fn(Tile)>, &settle, Some(&write));
             }
         }
@@ -247,12 +247,7 @@ fn settle<A: Access>(
     }
 }
 
-fn write_first<A: Access>(
-    engine: &Engine,
-    cut: &Cut,
-    apply: &Apply<'_, A::Stored, impl Fn(usize) -> [f64; 4] + Sync>,
-    tile: Tile,
-) {
+fn write_first<A: Access>(engine: &Engine, cut: &Cut, apply: &Apply<'_, A::Stored>, tile: Tile) {
     let coefficients = &|statistic| {
         let [mean, inv_std, gamma, beta] = (apply.of)(statistic);
         forward_coefficients(mean, inv_std, gamma, beta)
@@ -278,10 +273,10 @@ fn write_first<A: Access>(
     }
 }
 
-fn write_last<A: Access, C>(
+fn write_last<A: Access>(
     engine: &Engine,
     cut: &Cut,
-    apply: &Apply<'_, A::Stored, C>,
+    apply: &Apply<'_, A::Stored>,
     table: &Table<'_, A::Scalar, 4>,
     tile: Tile,
 ) {

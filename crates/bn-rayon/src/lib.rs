@@ -42,6 +42,7 @@ mod backend;
 mod backward;
 mod channels_first;
 mod channels_last;
+mod compiled;
 mod engine;
 mod forward;
 mod run;
