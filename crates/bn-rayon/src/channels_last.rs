@@ -5,24 +5,15 @@ use core::ops::Range;
 use bn_core::{Element, passes, relu};
 
 use crate::channels_first::{Given, Taken};
-use crate::run::{End, Finish, Pass, Stage, Through, finish, gradient, load, passed, store};
+use crate::run::{
+    End, Finish, Pass, Stage, Through, each_vector, finish, gradient, load, passed, store,
+};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Real, Simd, Vector};
 use crate::tile::{Cut, Tile};
 
 /// Rows whose values are added in the lanes' own precision before they go into `f64`.
 const ROWS: usize = 8;
-
-/// Calls `step` with the first channel and the lanes of each vector.
-#[inline(always)]
-fn vectors(lanes: usize, channels: &Range<usize>, mut step: impl FnMut(usize, usize)) {
-    let mut c = channels.start;
-    while c < channels.end {
-        let count = (channels.end - c).min(lanes);
-        step(c, count);
-        c += count;
-    }
-}
 
 /// Adds the lanes of `value` to `count` sums of `f64`.
 ///
@@ -71,33 +62,40 @@ pub(crate) struct SumDeviations<'a, A: Access> {
     pub(crate) sums: [Shared<f64>; 2],
 }
 
+impl<A: Access> SumDeviations<'_, A> {
+    /// Adds the values of some rows, at most eight.
+    #[inline(always)]
+    fn add<S: Simd>(&self, simd: S, rows: &[*const A::Stored], [first, second]: [*mut f64; 2]) {
+        let tile = &self.tile;
+        let shift = self.shift.at(tile.group * self.cut.problem.channels());
+        each_vector!(A::Vec::<S>::LANES, tile.channels.start, tile.channels.end, |c, count| {
+            // SAFETY: `count` channels from c have shifts.
+            let k = unsafe { A::Scalar::load::<A, S>(simd, shift.add(c), count) };
+            let zero = A::Vec::<S>::splat(simd, A::Scalar::of(0.0));
+            let (mut sum, mut squares) = ([zero; 2], [zero; 2]);
+            for (i, row) in rows.iter().enumerate() {
+                // SAFETY: `count` channels from c of that row.
+                let d = unsafe { load::<A, S>(simd, row.add(c), count) }.sub(k);
+                sum[i % 2] = sum[i % 2].add(d);
+                squares[i % 2] = d.mul_add(d, squares[i % 2]);
+            }
+            let (sum, squares) = (sum[0].add(sum[1]), squares[0].add(squares[1]));
+            // SAFETY: this tile's sums.
+            unsafe { accumulate::<A, S>(simd, sum, first.add(c), count) };
+            // SAFETY: the same.
+            unsafe { accumulate::<A, S>(simd, squares, second.add(c), count) };
+        });
+    }
+}
+
 impl<A: Access> Kernel for SumDeviations<'_, A> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { cut, tile, x, mask, shift, sums } = self;
-        let [first, second] = clear(cut, &tile, sums);
+        let Self { cut, tile, x, mask, sums, .. } = &self;
+        let (x, mask) = (*x, *mask);
+        let to = clear(cut, tile, *sums);
         let channels = cut.problem.channels();
-        let shift = shift.at(tile.group * channels);
-        let add = |rows: &[*const A::Stored]| {
-            vectors(A::Vec::<S>::LANES, &tile.channels, |c, count| {
-                // SAFETY: `count` channels from c have shifts.
-                let k = unsafe { A::Scalar::load::<A, S>(simd, shift.add(c), count) };
-                let zero = A::Vec::<S>::splat(simd, A::Scalar::of(0.0));
-                let (mut sum, mut squares) = ([zero; 2], [zero; 2]);
-                for (i, row) in rows.iter().enumerate() {
-                    // SAFETY: `count` channels from c of that row.
-                    let d = unsafe { load::<A, S>(simd, row.add(c), count) }.sub(k);
-                    sum[i % 2] = sum[i % 2].add(d);
-                    squares[i % 2] = d.mul_add(d, squares[i % 2]);
-                }
-                let (sum, squares) = (sum[0].add(sum[1]), squares[0].add(squares[1]));
-                // SAFETY: this tile's sums.
-                unsafe { accumulate::<A, S>(simd, sum, first.add(c), count) };
-                // SAFETY: the same.
-                unsafe { accumulate::<A, S>(simd, squares, second.add(c), count) };
-            });
-        };
-        let rows = cut.rows(&tile);
+        let rows = cut.rows(tile);
         let row = |r: usize| x.at(r * channels).cast_const();
         match mask {
             None => {
@@ -105,14 +103,15 @@ impl<A: Access> Kernel for SumDeviations<'_, A> {
                 while r + ROWS <= rows.end {
                     // An array, so that the loop over it is unrolled.
                     let eight: [_; ROWS] = core::array::from_fn(|i| row(r + i));
-                    add(&eight);
+                    self.add::<S>(simd, &eight, to);
                     r += ROWS;
                 }
-                (r..rows.end).for_each(|r| add(&[row(r)]));
+                (r..rows.end).for_each(|r| self.add::<S>(simd, &[row(r)], to));
             }
             Some(mask) => {
                 // SAFETY: the positions of the tile's rows.
-                rows.filter(|&r| unsafe { mask.get(r) } != 0).for_each(|r| add(&[row(r)]));
+                rows.filter(|&r| unsafe { mask.get(r) } != 0)
+                    .for_each(|r| self.add::<S>(simd, &[row(r)], to));
             }
         }
     }
@@ -192,7 +191,7 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
         let at = |row: usize| (r + row) * channels;
         let pitch = piece.len();
         let first = self.tile.group * channels;
-        vectors(A::Vec::<S>::LANES, piece, |c, count| {
+        each_vector!(A::Vec::<S>::LANES, piece.start, piece.end, |c, count| {
             let k = self.table.lanes.map(|lanes| {
                 // SAFETY: `count` channels from c have coefficients.
                 unsafe { A::Scalar::load::<A, S>(simd, lanes.at(first + c), count) }
@@ -369,29 +368,34 @@ impl<A: Access> SumGradients<'_, A> {
         let Some(x) = self.given.x else { return };
         let channels = self.cut.problem.channels();
         let group = self.tile.group * channels;
-        vectors(A::Vec::<S>::LANES, &self.tile.channels, |c, count| {
-            let [high, low] = self.means.map(|means| {
-                // SAFETY: `count` channels from c have means.
-                unsafe { A::Scalar::load::<A, S>(simd, means.at(group + c), count) }
-            });
-            let zero = A::Vec::<S>::splat(simd, A::Scalar::of(0.0));
-            let (mut first, mut second) = ([zero; 2], [zero; 2]);
-            for i in 0..R {
-                let at = (r + i) * channels;
-                let pass = pass_of(self.given.through, channels, r + i);
-                // SAFETY: `count` channels from c of that row; c is a multiple of 8.
-                let dy = unsafe { passed::<A, S>(simd, self.given.dy.at(at), pass, c, count) };
-                // SAFETY: the same.
-                let x = unsafe { load::<A, S>(simd, x.at(at + c), count) };
-                first[i % 2] = first[i % 2].add(dy);
-                second[i % 2] = dy.mul_add(x.sub(high).sub(low), second[i % 2]);
+        each_vector!(
+            A::Vec::<S>::LANES,
+            self.tile.channels.start,
+            self.tile.channels.end,
+            |c, count| {
+                let [high, low] = self.means.map(|means| {
+                    // SAFETY: `count` channels from c have means.
+                    unsafe { A::Scalar::load::<A, S>(simd, means.at(group + c), count) }
+                });
+                let zero = A::Vec::<S>::splat(simd, A::Scalar::of(0.0));
+                let (mut first, mut second) = ([zero; 2], [zero; 2]);
+                for i in 0..R {
+                    let at = (r + i) * channels;
+                    let pass = pass_of(self.given.through, channels, r + i);
+                    // SAFETY: `count` channels from c of that row; c is a multiple of 8.
+                    let dy = unsafe { passed::<A, S>(simd, self.given.dy.at(at), pass, c, count) };
+                    // SAFETY: the same.
+                    let x = unsafe { load::<A, S>(simd, x.at(at + c), count) };
+                    first[i % 2] = first[i % 2].add(dy);
+                    second[i % 2] = dy.mul_add(x.sub(high).sub(low), second[i % 2]);
+                }
+                let sums = [first[0].add(first[1]), second[0].add(second[1])];
+                for (sum, to) in sums.into_iter().zip(to) {
+                    // SAFETY: this tile's sums.
+                    unsafe { accumulate::<A, S>(simd, sum, to.add(c), count) };
+                }
             }
-            let sums = [first[0].add(first[1]), second[0].add(second[1])];
-            for (sum, to) in sums.into_iter().zip(to) {
-                // SAFETY: this tile's sums.
-                unsafe { accumulate::<A, S>(simd, sum, to.add(c), count) };
-            }
-        });
+        );
     }
 }
 
@@ -435,7 +439,7 @@ impl<A: Access, const STREAM: bool> Apply<'_, A, STREAM> {
     ) {
         let channels = self.cut.problem.channels();
         let first = self.tile.group * channels;
-        vectors(A::Vec::<S>::LANES, piece, |c, count| {
+        each_vector!(A::Vec::<S>::LANES, piece.start, piece.end, |c, count| {
             let k = self.table.lanes.map(|lanes| {
                 // SAFETY: `count` channels from c have coefficients.
                 unsafe { A::Scalar::load::<A, S>(simd, lanes.at(first + c), count) }

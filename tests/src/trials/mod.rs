@@ -5,6 +5,7 @@ mod golden;
 mod gradient;
 mod matrix;
 mod operations;
+mod property;
 pub(crate) mod refusal;
 mod round_trip;
 mod shapes;
@@ -22,6 +23,7 @@ pub(crate) fn all<T: Element>(plan: &mut Plan<T>) {
     shapes::all(plan);
     gradient::all(plan);
     golden::all(plan);
+    property::all(plan);
     refusal::all(plan);
 }
 

@@ -1,11 +1,134 @@
-//! `cargo xtask bench`.
-/// x
+//! `cargo xtask bench`: criterion's medians, and the ratio to the limit of the memory, as one table.
+
+mod criterion;
+mod interleaved;
+mod programs;
+mod report;
+mod summary;
+
+use std::fs;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use cargo_metadata::camino::Utf8PathBuf;
+use clap::ValueEnum;
+
+use self::programs::{Ended, Programs};
+use self::report::Report;
+use crate::Outcome;
+use crate::workspace::Workspace;
+
+/// Measure the backends over real network shapes and print ms, GB/s and the percentage of the limit.
+///
+/// GB/s count the least bytes: training and inference read one tensor and write one, backward reads
+/// two and writes one. The limit is a plain copy (training, inference) or triad (backward) of the same
+/// size on the same number of threads; limit and backends take turns, round by round, and the ratio is
+/// the median over rounds. Criterion measures each benchmark by itself, for the time and GB/s.
+///
+/// Lists are separated by commas; `all` means every one. Names of operations: training, inference,
+/// backward, each also with +relu and +add-relu; moments, normalize, backward-reduce, backward-apply.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
-pub(crate) fn run(
-    w: &crate::workspace::Workspace,
-    _: &Arguments,
-) -> anyhow::Result<crate::Outcome> {
-    println!("{}", w.target());
-    Ok(crate::Outcome::Holds)
+pub(crate) struct Arguments {
+    /// The backends to measure [default: every one that is available].
+    ///
+    /// `naive` is left out of large shapes unless it is named here.
+    #[arg(long, value_name = "NAMES")]
+    backend: Option<String>,
+
+    /// The operations to measure [default: training,inference,backward].
+    #[arg(long, value_name = "NAMES")]
+    operation: Option<String>,
+
+    /// channels-first, channels-last [default: both].
+    #[arg(long, value_name = "NAMES")]
+    layout: Option<String>,
+
+    /// f32, f64, f16, bf16 [default: f32].
+    #[arg(long, value_name = "NAMES")]
+    dtype: Option<String>,
+
+    /// Numbers of threads, `all` for every core [default: 1,all].
+    #[arg(long, value_name = "NUMBERS")]
+    threads: Option<String>,
+
+    /// Parts of the names of shapes: resnet50, /32x, tiny/8x16x32x32 [default: nine of them].
+    #[arg(long, value_name = "PARTS")]
+    shape: Option<String>,
+
+    /// Only benchmarks whose id contains one of these parts.
+    ///
+    /// An id is backend/operation/layout/type/threads/file/shape.
+    #[arg(long, value_name = "PARTS")]
+    filter: Option<String>,
+
+    /// Few shapes, few rounds, short samples: a first look, not a measurement.
+    #[arg(long)]
+    quick: bool,
+
+    /// Which of the two measurements to make [default: both].
+    #[arg(long, value_name = "KIND")]
+    only: Option<Kind>,
+
+    /// Write the rows of the table to this file as well, one JSON object per line.
+    #[arg(long, value_name = "FILE")]
+    json: Option<Utf8PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Criterion's statistics of each benchmark by itself.
+    Criterion,
+    /// Backends and limit in turns.
+    Interleaved,
+}
+
+impl Arguments {
+    /// What the benchmark programs read from their environment.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        let lists = [
+            ("BN_BENCH_BACKENDS", &self.backend),
+            ("BN_BENCH_OPERATIONS", &self.operation),
+            ("BN_BENCH_LAYOUTS", &self.layout),
+            ("BN_BENCH_DTYPES", &self.dtype),
+            ("BN_BENCH_THREADS", &self.threads),
+            ("BN_BENCH_SHAPES", &self.shape),
+            ("BN_BENCH_FILTER", &self.filter),
+        ];
+        let lists = lists.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        lists.chain(self.quick.then(|| ("BN_BENCH_QUICK", "1".to_owned()))).collect()
+    }
+
+    fn includes(&self, kind: Kind) -> bool {
+        self.only.is_none_or(|only| only == kind)
+    }
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<Outcome> {
+    let Some(programs) = Programs::build(workspace)? else { return Ok(Outcome::Failed) };
+    let environment = arguments.environment();
+    let mut report = Report::default();
+    if arguments.includes(Kind::Interleaved) {
+        match interleaved::run(&programs, &environment)? {
+            Ended::Well(turns) => report.add_turns(turns)?,
+            Ended::Badly(outcome) => return Ok(outcome),
+        }
+    }
+    if arguments.includes(Kind::Criterion) {
+        let start = SystemTime::now();
+        let home = workspace.target().join("criterion");
+        match criterion::run(&programs, &environment, &home)? {
+            Ended::Well(()) => report.add_estimates(criterion::read(&home, start)?)?,
+            Ended::Badly(outcome) => return Ok(outcome),
+        }
+    }
+    if report.is_empty() {
+        eprintln!("error: nothing was measured: no benchmark is in the selection");
+        return Ok(Outcome::Misused);
+    }
+    println!("{report}");
+    if let Some(path) = &arguments.json {
+        fs::write(path, report.json_lines()?)
+            .with_context(|| format!("{path} could not be written"))?;
+    }
+    Ok(Outcome::Holds)
 }

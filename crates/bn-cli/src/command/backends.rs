@@ -32,7 +32,7 @@ pub(crate) fn backends(args: &BackendsArgs) -> Result<(), Failure> {
             row.layouts.join(" "),
         ]
     });
-    write_out(&table(&header, rows.collect(), usize::MAX).to_string())
+    write_out(&table(&header, rows.collect(), usize::MAX))
 }
 
 /// One backend, as the JSON document has it.

@@ -259,7 +259,7 @@ impl Report<'_> {
             let cells = self.runs.iter().flat_map(|run| run.differences[index].cells());
             [result.name.into(), result.dtype.into()].into_iter().chain(cells).collect()
         });
-        table(&header, rows.collect(), 2).to_string()
+        table(&header, rows.collect(), 2)
     }
 
     fn speeds(&self) -> String {
@@ -272,7 +272,7 @@ impl Report<'_> {
             }
             row
         });
-        table(&header, rows.collect(), 3).to_string()
+        table(&header, rows.collect(), 3)
     }
 }
 

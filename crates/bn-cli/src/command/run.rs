@@ -180,7 +180,7 @@ impl Report<'_> {
         let rows = self.results.iter().map(|row| row.cells(with_nan)).collect();
         let results = table(&header, rows, 3);
 
-        let mut lines = vec![intro, results.to_string()];
+        let mut lines = vec![intro, results];
         for (name, count) in nans {
             lines.push(format!("Note: {name} holds {count} NaN; min, mean and max leave NaN out."));
         }

@@ -2,22 +2,27 @@
 
 use std::io::{self, Write};
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use crate::failure::Failure;
 
 /// Where nothing says how wide a line may be, and the most where something does.
 const WIDTH: u16 = 100;
 
+/// A line above, a line below the header, a line at the end.
+const STYLE: TableStyle = {
+    let line = LineStyle::none().fill('─').junction('─');
+    TableStyle::new().top_border(line).header_separator(line).bottom_border(line)
+};
+
 /// A table; the columns from `numbers` on are aligned to the right.
-pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>, numbers: usize) -> Table {
+pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>, numbers: usize) -> String {
     let mut table = Table::new();
     let cell = |(column, text): (usize, &str)| {
         let alignment = if column >= numbers { CellAlignment::Right } else { CellAlignment::Left };
         Cell::new(text).set_alignment(alignment)
     };
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(STYLE);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     let width = table.width().unwrap_or(WIDTH).min(WIDTH);
     table.set_width(width);
@@ -25,7 +30,7 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>, numbers: usize) -> 
     for row in &rows {
         table.add_row(row.iter().map(String::as_str).enumerate().map(cell));
     }
-    table
+    table.trim_fmt()
 }
 
 /// Text wrapped at 80 columns.

@@ -9,6 +9,11 @@ mod safetensors;
 mod source;
 mod view;
 
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod round_trip;
+
 pub(crate) use error::TensorError;
 pub(crate) use format::Format;
 pub(crate) use role::Role;

@@ -244,12 +244,12 @@ where
         saved: Option<SavedMut<'_, HostMemory>>,
     ) -> Result<(), Error> {
         let running = self.require_running("normalise with")?;
-        let statistics = FixedStatistics::Running {
-            mean: dense::values(&running.mean),
-            var: dense::values(&running.var),
-            scale: running.seen.scale(&self.settings.momentum),
-            eps: self.settings.eps,
-        };
+        let statistics = FixedStatistics::running(
+            dense::values(&running.mean),
+            dense::values(&running.var),
+            (&running.seen, &self.settings.momentum),
+            self.settings.eps,
+        );
         let request = ForwardInference {
             gamma: self.gamma.as_ref().map(dense::values),
             beta: self.beta.as_ref().map(dense::values),

@@ -2,7 +2,7 @@
 
 use bn_core::{
     BatchNormBackend, ChannelMoments, Element, HostMemory, Moments, Momentum, Problem, Request,
-    RunningMut, SingleValue, ValidPositions, moments_of,
+    SingleValue, ValidPositions, moments_of, update_running,
 };
 
 use super::running::RunningStatistics;
@@ -133,14 +133,14 @@ where
                 return Err(Error::TooFewValues { channel, found: moments.count, expected: least });
             }
         }
-        RunningMut::<T, HostMemory> {
-            mean: dense::values_mut(&mut running.mean),
-            var: dense::values_mut(&mut running.var),
-            seen: &mut running.seen,
-            momentum,
-            variance: self.settings.variance,
-        }
-        .absorb(&HostMemory, moments)?;
+        update_running(
+            moments,
+            momentum.blend(&running.seen),
+            self.settings.variance,
+            dense::values_mut(&mut running.mean),
+            dense::values_mut(&mut running.var),
+        );
+        running.seen = running.seen.next::<T::Param>(&momentum);
         Ok(running)
     }
 

@@ -35,10 +35,10 @@ macro_rules! row {
 /// Every known backend, the fastest first: the order in which `auto` tries them.
 pub(super) fn known<T: Element>() -> impl Iterator<Item = Known<T>> {
     [
-        row!("rayon", "rayon", |_| Err(Error::Unavailable {
-            backend: "rayon",
-            reason: "its kernels are not part of this version".into(),
-        })),
+        row!("rayon", "rayon", |options| Ok(Box::new(match options.threads {
+            None => bn_rayon::RayonBackend::new(),
+            Some(threads) => bn_rayon::RayonBackend::with_threads(threads)?,
+        }))),
         row!("naive", "naive", |_| Ok(Box::new(bn_naive::NaiveBackend))),
     ]
     .into_iter()

@@ -138,10 +138,10 @@ pub fn backends() -> Vec<BackendEntry> {
 /// [`Staged`](bn_core::Staged), so that every backend has this one form.
 ///
 /// ```
-/// use bn::{Options, core::Backend};
+/// use bn::{Choice, Options, core::Backend};
 ///
-/// let backend = bn::open::<f32>("naive", &Options::default())?;
-/// assert_eq!(backend.name(), "naive");
+/// let backend = bn::open::<f32>(Choice::Auto, &Options::default())?;
+/// println!("{} on {}", backend.name(), backend.device().label);
 ///
 /// let error = bn::open::<f32>("abacus", &Options::default()).err().unwrap();
 /// assert_eq!(error.to_string(), "there is no backend abacus; expected one of auto, rayon, naive");
