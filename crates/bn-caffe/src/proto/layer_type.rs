@@ -164,4 +164,52 @@ impl V1LayerType {
             Self::Deconvolution => "Deconvolution",
         }
     }
+
+    /// The type of this word in a `.prototxt`, such as `SOFTMAX_LOSS`.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "NONE" => Self::None,
+            "ABSVAL" => Self::AbsVal,
+            "ACCURACY" => Self::Accuracy,
+            "ARGMAX" => Self::ArgMax,
+            "BNLL" => Self::Bnll,
+            "CONCAT" => Self::Concat,
+            "CONTRASTIVE_LOSS" => Self::ContrastiveLoss,
+            "CONVOLUTION" => Self::Convolution,
+            "DATA" => Self::Data,
+            "DECONVOLUTION" => Self::Deconvolution,
+            "DROPOUT" => Self::Dropout,
+            "DUMMY_DATA" => Self::DummyData,
+            "EUCLIDEAN_LOSS" => Self::EuclideanLoss,
+            "ELTWISE" => Self::Eltwise,
+            "EXP" => Self::Exp,
+            "FLATTEN" => Self::Flatten,
+            "HDF5_DATA" => Self::Hdf5Data,
+            "HDF5_OUTPUT" => Self::Hdf5Output,
+            "HINGE_LOSS" => Self::HingeLoss,
+            "IM2COL" => Self::Im2col,
+            "IMAGE_DATA" => Self::ImageData,
+            "INFOGAIN_LOSS" => Self::InfogainLoss,
+            "INNER_PRODUCT" => Self::InnerProduct,
+            "LRN" => Self::Lrn,
+            "MEMORY_DATA" => Self::MemoryData,
+            "MULTINOMIAL_LOGISTIC_LOSS" => Self::MultinomialLogisticLoss,
+            "MVN" => Self::Mvn,
+            "POOLING" => Self::Pooling,
+            "POWER" => Self::Power,
+            "RELU" => Self::Relu,
+            "SIGMOID" => Self::Sigmoid,
+            "SIGMOID_CROSS_ENTROPY_LOSS" => Self::SigmoidCrossEntropyLoss,
+            "SILENCE" => Self::Silence,
+            "SOFTMAX" => Self::Softmax,
+            "SOFTMAX_LOSS" => Self::SoftmaxLoss,
+            "SPLIT" => Self::Split,
+            "SLICE" => Self::Slice,
+            "TANH" => Self::Tanh,
+            "WINDOW_DATA" => Self::WindowData,
+            "THRESHOLD" => Self::Threshold,
+            _ => return None,
+        })
+    }
 }

@@ -6,7 +6,7 @@ use super::FillerParameter;
 ///
 /// ```
 /// let p = bn_caffe::proto::schema::BatchNormParameter::default();
-/// assert_eq!(f64::from(p.eps()), 9.99999974737875e-06);
+/// assert_eq!(f64::from(p.eps()), 9.999_999_747_378_752e-6);
 /// assert_eq!(f64::from(p.moving_average_fraction()), 0.999_000_012_874_603_3);
 /// ```
 #[derive(Clone, Copy, PartialEq, prost::Message)]
