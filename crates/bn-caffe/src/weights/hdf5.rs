@@ -42,7 +42,10 @@ mod reader {
     use crate::limits::{MAX_BLOBS, MAX_DEPTH, MAX_LAYERS};
     use crate::weights::{Caffemodel, WeightLayer, parse::limit};
 
-    #[expect(clippy::needless_pass_by_value, reason = "errors are handed over as they come")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "errors are handed over as they come"
+    )]
     fn broken(place: &str, problem: impl ToString) -> Error {
         Error::Hdf5 {
             place: place.to_owned(),
