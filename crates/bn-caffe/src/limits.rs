@@ -10,8 +10,8 @@ pub const MAX_WEIGHT_BYTES: u64 = 1 << 31;
 /// Largest `.prototxt` that is read. Offsets into the text are held in 32 bits.
 pub const MAX_TEXT_BYTES: u64 = 1 << 30;
 
-/// Most layers of one net. The deepest published Caffe nets have fewer than 3,000.
-pub const MAX_LAYERS: usize = 1 << 16;
+/// Most layers of one net. ResNets of a thousand convolutions have about 4,000.
+pub const MAX_LAYERS: usize = 1 << 14;
 
 /// Most blobs of one layer.
 pub const MAX_BLOBS: usize = 1 << 10;

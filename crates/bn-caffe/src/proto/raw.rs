@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use prost::bytes::Bytes;
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::encode_varint;
 
 use super::wire::{Fields, Payload};
 use crate::error::Result;
@@ -195,25 +195,25 @@ impl RawMessage {
     /// Encodes the message into one piece.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        let mut out = Vec::with_capacity(self.encoded_len());
+        self.after(Vec::new()).into()
+    }
+
+    /// Encodes the message as a field of another; returns the offset of its content as well.
+    pub(crate) fn to_field(&self, number: u32) -> (Bytes, usize) {
+        let mut head = tag(number, 2);
+        encode_varint(self.encoded_len() as u64, &mut head);
+        let start = head.len();
+        (self.after(head).into(), start)
+    }
+
+    fn after(&self, mut out: Vec<u8>) -> Vec<u8> {
+        out.reserve_exact(self.encoded_len());
         for field in &self.fields {
             out.extend_from_slice(&field.head);
             out.extend_from_slice(&field.payload);
         }
-        out.into()
+        out
     }
-}
-
-/// Writes tag and length of a length-delimited field.
-pub(crate) fn delimited_head(number: u32, len: usize) -> Vec<u8> {
-    let mut head = tag(number, 2);
-    encode_varint(len as u64, &mut head);
-    head
-}
-
-/// Bytes that tag and length take.
-pub(crate) fn delimited_head_len(number: u32, len: usize) -> usize {
-    encoded_len_varint(u64::from(number) << 3) + encoded_len_varint(len as u64)
 }
 
 /// Finds the last length-delimited field of a number; an unreadable message holds none.

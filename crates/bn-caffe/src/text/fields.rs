@@ -403,7 +403,7 @@ pub(super) fn layers<M: TextMessage>(
     for field in root.fields().filter(|f| f.name() == name) {
         for value in field.items() {
             if layers.len() >= MAX_LAYERS {
-                return Err(value.expected("at most 65536 layers"));
+                return Err(value.expected("at most 16384 layers"));
             }
             layers.push((M::read(value.as_message()?, unknown)?, field.id()));
         }

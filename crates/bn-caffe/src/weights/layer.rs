@@ -47,18 +47,20 @@ impl Form {
 }
 
 /// A layer of a weight file: a slice of the file, or what replaced it.
+///
+/// Small, because a hostile file has a layer in every three bytes.
 #[derive(Clone, Debug)]
 pub struct WeightLayer {
     form: Form,
-    /// The encoded layer without tag and length.
-    body: Bytes,
-    /// The name's place in `body`.
-    name: Bytes,
+    /// The net's field that holds the layer, with its tag and length.
+    field: Bytes,
+    /// Where the layer starts in `field`.
+    start: u32,
+    /// Where the name is in `field`.
+    name: (u32, u32),
     blobs: u32,
-    /// Offset of `body` in the file, for messages; 0 for a layer made here.
+    /// Offset of `field` in the file, for messages; 0 for a layer made or changed here.
     offset: usize,
-    /// The field with its tag and length as they were, as long as nothing is changed.
-    original: Option<Bytes>,
 }
 
 impl WeightLayer {
@@ -69,64 +71,90 @@ impl WeightLayer {
         message.set(RawField::bytes(1, name.to_owned()));
         message.set(RawField::bytes(2, type_name.to_owned()));
         message.replace_all(7, blobs.iter().map(|b| RawField::bytes(7, b.to_message())));
+        let (field, start) = message.to_field(Form::V2.net_field());
+        let name_start = start + message.fields()[0].encoded_len() - name.len();
         Self {
             form: Form::V2,
-            body: message.to_bytes(),
-            name: name.to_owned().into(),
+            start: start as u32,
+            name: (name_start as u32, (name_start + name.len()) as u32),
             blobs: blobs.len() as u32,
             offset: 0,
-            original: None,
+            field,
         }
     }
 
-    /// Finds name and blobs of an encoded layer.
-    pub(super) fn parse(form: Form, body: Bytes, offset: usize, original: Bytes) -> Result<Self> {
+    /// Finds name and blobs of an encoded layer that starts at `start` in its field.
+    pub(super) fn parse(form: Form, field: Bytes, start: usize, offset: usize) -> Result<Self> {
         let number = if form == Form::V2 { 1 } else { 4 };
-        let (mut name, mut blobs) = (Bytes::new(), 0);
-        for field in Fields::new(&body, offset) {
-            let field = field?;
-            let Payload::Bytes(_) = field.payload else {
+        let (mut name, mut blobs) = (0..0, 0);
+        for inner in Fields::new(&field[start..], offset + start) {
+            let inner = inner?;
+            let Payload::Bytes(_) = inner.payload else {
                 continue;
             };
-            if field.number == number {
-                name = body.slice(field.payload_start..field.end);
-            } else if field.number == form.blobs() {
+            if inner.number == number {
+                name = start + inner.payload_start..start + inner.end;
+            } else if inner.number == form.blobs() {
                 blobs += 1;
             }
         }
-        if std::str::from_utf8(&name).is_err() {
+        if std::str::from_utf8(&field[name.clone()]).is_err() {
             return Err(Error::Wire {
-                offset,
-                problem: format!("layer name \"{}\"", String::from_utf8_lossy(&name)),
+                offset: offset + name.start,
+                problem: format!("layer name \"{}\"", String::from_utf8_lossy(&field[name])),
                 expected: "a name in UTF-8",
             });
         }
-        let place = || format!("layer \"{}\"", String::from_utf8_lossy(&name));
-        crate::weights::parse::limit(place, "blobs", blobs, crate::limits::MAX_BLOBS as u64)?;
+        let place = || {
+            format!(
+                "layer \"{}\"",
+                String::from_utf8_lossy(&field[name.clone()])
+            )
+        };
+        super::parse::limit(place, "blobs", blobs, crate::limits::MAX_BLOBS as u64)?;
         Ok(Self {
             form,
-            body,
-            name,
+            start: start as u32,
+            name: (name.start as u32, name.end as u32),
             blobs: blobs as u32,
             offset,
-            original: Some(original),
+            field,
         })
     }
 
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
-        std::str::from_utf8(&self.name).unwrap_or_default()
+        let name = &self.field[self.name.0 as usize..self.name.1 as usize];
+        std::str::from_utf8(name).unwrap_or_default()
+    }
+
+    /// The encoded layer, without the tag and length that the net puts before it.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        self.field.slice(self.start as usize..)
+    }
+
+    /// The encoded layer with tag and length, as it stands in the file.
+    pub(super) fn field(&self) -> &Bytes {
+        &self.field
+    }
+
+    /// The fields of the layer.
+    fn fields(&self) -> Fields<'_> {
+        let start = self.start as usize;
+        Fields::new(&self.field[start..], self.offset + start)
     }
 
     /// The type string; empty where the file leaves it out or has a number that Caffe never had.
     #[must_use]
     pub fn type_name(&self) -> &str {
         match self.form {
-            Form::V2 => crate::proto::raw::last_bytes(&self.body, 2)
+            Form::V2 => crate::proto::raw::last_bytes(&self.field[self.start as usize..], 2)
                 .and_then(|b| std::str::from_utf8(b).ok())
                 .unwrap_or_default(),
-            Form::V1 => Fields::new(&self.body, 0)
+            Form::V1 => self
+                .fields()
                 .filter_map(Result::ok)
                 .filter_map(|f| match f.payload {
                     Payload::Varint(v) if f.number == 5 => i32::try_from(v).ok(),
@@ -152,13 +180,11 @@ impl WeightLayer {
 
     /// The encoded blobs.
     fn raw_blobs(&self) -> impl Iterator<Item = Bytes> {
-        let number = self.form.blobs();
-        Fields::new(&self.body, self.offset)
-            .filter_map(Result::ok)
-            .filter_map(move |f| {
-                let is_blob = f.number == number && matches!(f.payload, Payload::Bytes(_));
-                is_blob.then(|| self.body.slice(f.payload_start..f.end))
-            })
+        let (number, start) = (self.form.blobs(), self.start as usize);
+        self.fields().filter_map(Result::ok).filter_map(move |f| {
+            let is_blob = f.number == number && matches!(f.payload, Payload::Bytes(_));
+            is_blob.then(|| self.field.slice(start + f.payload_start..start + f.end))
+        })
     }
 
     /// Reads one blob; its values stay in the file's memory.
@@ -207,7 +233,7 @@ impl WeightLayer {
     pub fn parameter(&self) -> Result<LayerParameter> {
         let place = || format!("layer \"{}\"", self.name());
         let mut bytes = 0;
-        for field in Fields::new(&self.body, self.offset) {
+        for field in self.fields() {
             let field = field?;
             if self.form.is_setting(field.number) {
                 bytes += field.end - field.start;
@@ -222,10 +248,10 @@ impl WeightLayer {
             }
         };
         match self.form {
-            Form::V2 => LayerParameter::decode(self.body.clone()).map_err(decode("LayerParameter")),
+            Form::V2 => LayerParameter::decode(self.body()).map_err(decode("LayerParameter")),
             Form::V1 => {
-                let old = V1LayerParameter::decode(self.body.clone())
-                    .map_err(decode("V1LayerParameter"))?;
+                let old =
+                    V1LayerParameter::decode(self.body()).map_err(decode("V1LayerParameter"))?;
                 upgrade::v1_layer(old)
             }
         }
@@ -236,13 +262,10 @@ impl WeightLayer {
     /// # Errors
     /// What `edit` returns; [`Error::Wire`] where the layer or its name is broken afterwards.
     pub fn edit(&mut self, edit: impl FnOnce(&mut RawMessage) -> Result<()>) -> Result<()> {
-        let mut message = RawMessage::parse(&self.body)?;
+        let mut message = RawMessage::parse(&self.body())?;
         edit(&mut message)?;
-        let changed = Self::parse(self.form, message.to_bytes(), 0, Bytes::new())?;
-        *self = Self {
-            original: None,
-            ..changed
-        };
+        let (field, start) = message.to_field(self.form.net_field());
+        *self = Self::parse(self.form, field, start, 0)?;
         Ok(())
     }
 
@@ -269,15 +292,5 @@ impl WeightLayer {
             message.replace_all(number, new);
             Ok(())
         })
-    }
-
-    /// Bytes of the encoded layer without tag and length.
-    #[must_use]
-    pub fn body(&self) -> &Bytes {
-        &self.body
-    }
-
-    pub(super) fn original(&self) -> Option<&Bytes> {
-        self.original.as_ref()
     }
 }

@@ -70,10 +70,14 @@ impl Caffemodel {
                 parts.push(Part::Other(file.slice(other_start..field.start)));
             }
             other_start = field.end;
-            let body = file.slice(field.payload_start..field.end);
-            let original = file.slice(field.start..field.end);
-            let layer = WeightLayer::parse(form, body, field.payload_start, original)?;
-            parts.push(Part::Layer(layer));
+            let start = field.payload_start - field.start;
+            let bytes = file.slice(field.start..field.end);
+            parts.push(Part::Layer(WeightLayer::parse(
+                form,
+                bytes,
+                start,
+                field.start,
+            )?));
         }
         if other_start < file.len() {
             parts.push(Part::Other(file.slice(other_start..)));

@@ -4,30 +4,26 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use prost::bytes::Bytes;
+
 use super::{Caffemodel, Part};
 use crate::error::{Error, Result};
-use crate::proto::raw::{delimited_head, delimited_head_len};
 
 impl Caffemodel {
+    /// The parts as they stand in the file, one after the other.
+    fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        self.parts.iter().map(|part| match part {
+            Part::Other(bytes) => bytes,
+            Part::Layer(layer) => layer.field(),
+        })
+    }
+
     /// Writes the file: unchanged parts byte for byte, changed layers in their place.
     ///
     /// # Errors
     /// What the writer returns.
     pub fn write_to(&self, out: &mut impl Write) -> std::io::Result<()> {
-        for part in &self.parts {
-            match part {
-                Part::Other(bytes) => out.write_all(bytes)?,
-                Part::Layer(layer) => match layer.original() {
-                    Some(bytes) => out.write_all(bytes)?,
-                    None => {
-                        let body = layer.body();
-                        out.write_all(&delimited_head(layer.form().net_field(), body.len()))?;
-                        out.write_all(body)?;
-                    }
-                },
-            }
-        }
-        Ok(())
+        self.pieces().try_for_each(|piece| out.write_all(piece))
     }
 
     /// Writes the file to a path.
@@ -50,36 +46,14 @@ impl Caffemodel {
     /// Bytes the file takes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        let part = |part: &Part| match part {
-            Part::Other(bytes) => bytes.len(),
-            Part::Layer(layer) => layer.original().map_or_else(
-                || {
-                    let body = layer.body().len();
-                    delimited_head_len(layer.form().net_field(), body) + body
-                },
-                |bytes| bytes.len(),
-            ),
-        };
-        self.parts.iter().map(part).sum()
+        self.pieces().map(Bytes::len).sum()
     }
 
     /// Writes the file to memory.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len());
-        for part in &self.parts {
-            match part {
-                Part::Other(bytes) => out.extend_from_slice(bytes),
-                Part::Layer(layer) => match layer.original() {
-                    Some(bytes) => out.extend_from_slice(bytes),
-                    None => {
-                        let body = layer.body();
-                        out.extend(delimited_head(layer.form().net_field(), body.len()));
-                        out.extend_from_slice(body);
-                    }
-                },
-            }
-        }
+        self.pieces().for_each(|piece| out.extend_from_slice(piece));
         out
     }
 }
