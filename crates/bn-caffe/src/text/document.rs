@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::lexer::{Lexer, Token};
 use super::parser;
 use crate::error::{Error, Result};
 use crate::limits::MAX_TEXT_BYTES;
@@ -105,7 +106,10 @@ impl Document {
             });
         }
         match parser::parse(&text) {
-            Ok(nodes) => Ok(Self { text, nodes }),
+            Ok(mut nodes) => {
+                nodes.shrink_to_fit();
+                Ok(Self { text, nodes })
+            }
             Err(Failure { at, expected }) => Err(failure_at(&text, at, expected)),
         }
     }
@@ -356,6 +360,13 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn expected(self, expected: impl Into<String>) -> Error {
         failure_at(&self.doc.text, self.range().start, expected)
+    }
+
+    /// Whether the value stands after its field's name without a colon, as messages may.
+    pub(super) fn lacks_colon(self) -> bool {
+        let name = self.node().name;
+        let next = Lexer::new(&self.doc.text, name.end as usize).next();
+        name.start != name.end && !next.is_ok_and(|l| l.token == Token::Symbol(b':'))
     }
 
     pub(super) fn range(self) -> std::ops::Range<usize> {

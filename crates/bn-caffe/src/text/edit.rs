@@ -39,8 +39,25 @@ impl<'a> Edits<'a> {
 
     /// Gives a field another value, written as it shall stand in the file (strings with quotes, see
     /// [`quote`](Self::quote)).
-    pub fn replace(&mut self, value: Value<'a>, with: impl Into<Vec<u8>>) {
-        self.edits.push((value.range(), with.into()));
+    ///
+    /// A colon is added where a message without one becomes a scalar, and a space where the next
+    /// field follows without one.
+    pub fn replace(&mut self, value: Value<'a>, with: impl AsRef<[u8]>) {
+        let (range, with) = (value.range(), with.as_ref());
+        let mut new = Vec::with_capacity(with.len() + 3);
+        if value.lacks_colon() {
+            new.extend_from_slice(b": ");
+        }
+        new.extend_from_slice(with);
+        if self
+            .doc
+            .text()
+            .get(range.end)
+            .is_some_and(|b| !b.is_ascii_whitespace())
+        {
+            new.push(b' ');
+        }
+        self.edits.push((range, new));
     }
 
     /// Removes a field; where it had its lines to itself, the lines go too. Comments above it stay.
