@@ -4,8 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Dialect {
-    /// NVCaffe's BatchNorm: mean, variance, correction, gamma and beta in five blobs, or
-    /// `scale_bias` in the settings. Mean and variance may be stored undivided with a factor of 0.
+    /// NVCaffe's BatchNorm: mean, variance, correction, gamma and beta in five blobs. Mean and
+    /// variance may be stored undivided with a factor of 0.
     NvCaffe,
     /// Type `BN` of SegNet and of BN-Inception: scale, shift and perhaps the statistics.
     Bn,

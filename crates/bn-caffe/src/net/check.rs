@@ -35,24 +35,25 @@ pub fn parameters(layer: &LayerParameter) -> Result<()> {
             expected,
         ));
     }
+    // A filler is looked at where it has something to fill: not with blobs in the layer, and the
+    // factor's not where that is a second bottom.
+    let filled = !layer.blobs.is_empty();
+    let learned = (!filled && layer.bottom.len() < 2).then_some(());
     match kind {
         "BatchNorm" => batch_norm_params(layer)?,
         "Scale" => {
             if let Some(p) = &layer.scale_param {
                 num_axes(layer, p.num_axes())?;
-                filler(layer, "scale_param.filler", p.filler.as_ref())?;
-                // Without a bias its filler is never looked at.
-                filler(
-                    layer,
-                    "scale_param.bias_filler",
-                    p.bias_filler.as_ref().filter(|_| p.bias_term()),
-                )?;
+                filler(layer, "scale_param.filler", learned.and(p.filler.as_ref()))?;
+                // The bias is learned also where the factor is a second bottom.
+                let bias = p.bias_filler.as_ref().filter(|_| p.bias_term() && !filled);
+                filler(layer, "scale_param.bias_filler", bias)?;
             }
         }
         "Bias" => {
             if let Some(p) = &layer.bias_param {
                 num_axes(layer, p.num_axes())?;
-                filler(layer, "bias_param.filler", p.filler.as_ref())?;
+                filler(layer, "bias_param.filler", learned.and(p.filler.as_ref()))?;
             }
         }
         _ => {}
@@ -103,7 +104,7 @@ fn num_axes(layer: &LayerParameter, num_axes: i32) -> Result<()> {
 
 fn filler(layer: &LayerParameter, which: &str, filler: Option<&FillerParameter>) -> Result<()> {
     let Some(filler) = filler else { return Ok(()) };
-    if FillerParameter::KINDS.contains(&filler.kind()) || layer.bottom.len() > 1 {
+    if FillerParameter::KINDS.contains(&filler.kind()) {
         return Ok(());
     }
     Err(Error::layer(

@@ -50,6 +50,10 @@ fn peak(run: impl FnOnce()) -> usize {
 /// What any file may take, besides a multiple of its size: 16,384 layers of the largest kind.
 const CONSTANT: usize = 64 << 20;
 
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures are for whoever runs the test"
+)]
 fn bounded(what: &str, bytes: &[u8], multiple: usize, exercise: fn(&[u8]) -> bool) {
     let used = peak(|| {
         exercise(bytes);
@@ -140,6 +144,10 @@ fn texts_that_nest_or_repeat_take_little() {
 }
 
 #[test]
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures are for whoever runs the test"
+)]
 fn plain_weights_are_not_copied() {
     let values = vec![0.5f32; 4 << 20];
     let mut weights = Caffemodel::default();
