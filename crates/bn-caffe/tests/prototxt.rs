@@ -190,6 +190,15 @@ fn edits_change_their_field_and_nothing_else() {
     edits.replace(body(0).get("name").expect("a name"), "'z'");
     assert!(matches!(edits.apply(), Err(Error::OverlappingEdits { .. })));
 
+    // A byte order mark stays first.
+    let doc = parse("\u{feff}");
+    let mut edits = Edits::new(&doc);
+    edits.append(doc.root(), "a: 1");
+    assert_eq!(
+        String::from_utf8_lossy(&edits.apply().expect("one")),
+        "\u{feff} a: 1"
+    );
+
     for (text, expected) in [("a{}", "a{ b: 1 }"), ("a {\n}\n", "a {\n  b: 1\n}\n")] {
         let doc = parse(text);
         let mut edits = Edits::new(&doc);

@@ -68,7 +68,8 @@ impl<'a> Edits<'a> {
         let before = text[..start].iter().rev().take_while(|b| blank(b)).count();
         let after = text[end..].iter().take_while(|b| blank(b)).count();
         let line_start = start - before;
-        let alone_before = line_start == 0 || text[line_start - 1] == b'\n';
+        let top = self.doc.root().inside().start;
+        let alone_before = line_start == top || text[line_start - 1] == b'\n';
         let range = match text.get(end + after) {
             Some(b'\n') if alone_before => line_start..end + after + 1,
             None if alone_before => line_start..end + after,

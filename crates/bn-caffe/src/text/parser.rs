@@ -26,11 +26,10 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Node>, Failure> {
         lexer: Lexer::new(text, start),
         nodes: Vec::new(),
     };
-    parser.nodes.push(Node::new(
-        Span::new(0, 0),
-        Span::new(0, text.len()),
-        Kind::Message,
-    ));
+    let all = Span::new(start, text.len());
+    parser
+        .nodes
+        .push(Node::new(Span::new(start, start), all, Kind::Message));
     parser.run()?;
     let count = parser.nodes.len() as u32;
     parser.nodes[0].next = count;
