@@ -36,10 +36,7 @@ impl<'a> Binding<'a> {
         for (index, layer) in net.layers.iter().enumerate() {
             first.entry(layer.name()).or_insert(index);
         }
-        let mut binding = Self {
-            layers: vec![None; net.layers.len()],
-            unused: Vec::new(),
-        };
+        let mut binding = Self { layers: vec![None; net.layers.len()], unused: Vec::new() };
         for layer in weights.layers() {
             match first.get(layer.name()) {
                 Some(&index) => binding.layers[index] = Some(layer),

@@ -137,10 +137,7 @@ impl Error {
     pub fn in_file(self, path: impl Into<PathBuf>) -> Self {
         match self {
             Self::Io { .. } | Self::InFile { .. } => self,
-            other => Self::InFile {
-                path: path.into(),
-                source: Box::new(other),
-            },
+            other => Self::InFile { path: path.into(), source: Box::new(other) },
         }
     }
 

@@ -16,12 +16,8 @@ fn layer(net_field: u32, fields: Vec<RawField>) -> RawField {
     let mut message = RawMessage::default();
     for field in fields {
         let number = field.number();
-        let mut all: Vec<_> = message
-            .fields()
-            .iter()
-            .filter(|f| f.number() == number)
-            .cloned()
-            .collect();
+        let mut all: Vec<_> =
+            message.fields().iter().filter(|f| f.number() == number).cloned().collect();
         all.push(field);
         message.replace_all(number, all);
     }
@@ -34,10 +30,7 @@ fn file(fields: &[RawField]) -> Vec<u8> {
     numbers.sort_unstable();
     numbers.dedup();
     for number in numbers {
-        message.replace_all(
-            number,
-            fields.iter().filter(|f| f.number() == number).cloned(),
-        );
+        message.replace_all(number, fields.iter().filter(|f| f.number() == number).cloned());
     }
     message.to_bytes().to_vec()
 }
@@ -63,20 +56,13 @@ fn a_changed_layer_leaves_the_rest_byte_for_byte() {
         ],
     );
     let bn = layer(100, vec![RawField::bytes(1, "bn"), RawField::varint(10, 0)]);
-    let bytes = file(&[
-        RawField::bytes(1, "net"),
-        conv,
-        bn,
-        RawField::bytes(500, "trailer"),
-    ]);
+    let bytes = file(&[RawField::bytes(1, "net"), conv, bn, RawField::bytes(500, "trailer")]);
     let mut model = Caffemodel::parse(bytes.clone()).expect("readable");
     assert_eq!(model.to_bytes(), bytes);
 
     let conv = model.layer_mut("conv").expect("a layer");
-    conv.set_blobs(&[blob(&[2.0]), blob(&[3.0])])
-        .expect("readable");
-    conv.edit(|m| m.edit_message(106, |p| p.set(RawField::varint(2, 1))))
-        .expect("readable");
+    conv.set_blobs(&[blob(&[2.0]), blob(&[3.0])]).expect("readable");
+    conv.edit(|m| m.edit_message(106, |p| p.set(RawField::varint(2, 1)))).expect("readable");
     assert_eq!(model.remove("bn"), 1);
 
     let again = Caffemodel::parse(model.to_bytes()).expect("readable");
@@ -86,10 +72,7 @@ fn a_changed_layer_leaves_the_rest_byte_for_byte() {
     let parameter = conv.parameter().expect("readable");
     assert!(parameter.convolution_param.expect("kept").bias_term());
     let raw = RawMessage::parse(&conv.body()).expect("readable");
-    assert_eq!(
-        raw.get(604).map(|f| f.payload().as_ref()),
-        Some(&b"fork"[..])
-    );
+    assert_eq!(raw.get(604).map(|f| f.payload().as_ref()), Some(&b"fork"[..]));
     let inner = RawMessage::parse(raw.get(106).expect("kept").payload()).expect("readable");
     assert_eq!(inner.count(900), 1);
     assert!(again.to_bytes().ends_with(b"\x07trailer"));
@@ -111,26 +94,13 @@ fn layers_of_the_old_form_are_read_and_rewritten_in_it() {
     );
     let mut model = Caffemodel::parse(file(&[old])).expect("readable");
     let ip = model.layer("ip").expect("a layer");
-    assert_eq!(
-        (ip.form(), ip.type_name(), ip.blob_count()),
-        (Form::V1, "InnerProduct", 1)
-    );
+    assert_eq!((ip.form(), ip.type_name(), ip.blob_count()), (Form::V1, "InnerProduct", 1));
     let parameter = ip.parameter().expect("readable");
-    assert_eq!(
-        (parameter.type_name(), parameter.param[0].lr_mult()),
-        ("InnerProduct", 2.0)
-    );
-    model
-        .layer_mut("ip")
-        .expect("a layer")
-        .set_blobs(&[blob(&[5.0])])
-        .expect("readable");
+    assert_eq!((parameter.type_name(), parameter.param[0].lr_mult()), ("InnerProduct", 2.0));
+    model.layer_mut("ip").expect("a layer").set_blobs(&[blob(&[5.0])]).expect("readable");
     let again = Caffemodel::parse(model.to_bytes()).expect("readable");
     let ip = again.layer("ip").expect("a layer");
-    assert_eq!(
-        (ip.form(), ip.blob(0).expect("one").to_f32()),
-        (Form::V1, vec![5.0])
-    );
+    assert_eq!((ip.form(), ip.blob(0).expect("one").to_f32()), (Form::V1, vec![5.0]));
 }
 
 #[test]
@@ -141,17 +111,9 @@ fn names_match_types_do_not() {
     )
     .expect("a net");
     let mut model = Caffemodel::default();
-    model.push(WeightLayer::new(
-        "bn",
-        "",
-        &[blob(&[9.0]), blob(&[9.0]), blob(&[9.0])],
-    ));
+    model.push(WeightLayer::new("bn", "", &[blob(&[9.0]), blob(&[9.0]), blob(&[9.0])]));
     model.push(WeightLayer::new("other", "", &[]));
-    model.push(WeightLayer::new(
-        "bn",
-        "",
-        &[blob(&[1.0]), blob(&[1.0]), blob(&[1.0])],
-    ));
+    model.push(WeightLayer::new("bn", "", &[blob(&[1.0]), blob(&[1.0]), blob(&[1.0])]));
     model.insert_after("other", WeightLayer::new("s", "", &[blob(&[1.0])]));
     let names: Vec<_> = model.layers().map(WeightLayer::name).collect();
     assert_eq!(names, ["bn", "other", "s", "bn"]);
@@ -161,13 +123,8 @@ fn names_match_types_do_not() {
     let bn = binding.layers[0].expect("bound");
     assert_eq!(bn.blob(0).expect("three").to_f32(), [1.0]);
     assert_eq!(binding.unused.len(), 1);
-    let error = Binding::new(&net, &model)
-        .expect_err("one blob instead of two")
-        .to_string();
-    assert_eq!(
-        error,
-        "layer \"s\" (Scale), blobs in the weight file: found 1, expected 2"
-    );
+    let error = Binding::new(&net, &model).expect_err("one blob instead of two").to_string();
+    assert_eq!(error, "layer \"s\" (Scale), blobs in the weight file: found 1, expected 2");
     assert!(matches!(
         bn.blob(3),
         Err(Error::Blob { blob: 3, ref layer, .. }) if layer == "bn"
@@ -180,14 +137,8 @@ fn broken_files_say_where() {
     assert!(matches!(error, Error::Wire { offset: 6, .. }), "{error}");
     let error = Caffemodel::parse(&b"\xa2\x06\x03\x0a\x05b"[..]).expect_err("name too long");
     assert!(matches!(error, Error::Wire { offset: 5, .. }), "{error}");
-    assert!(
-        Caffemodel::parse(&b"\xa0\x06\x01"[..]).is_err(),
-        "a layer as a varint"
-    );
-    assert!(
-        Caffemodel::parse(&b"\xa2\x06\x03\x0a\x01\xff"[..]).is_err(),
-        "a name not in UTF-8"
-    );
+    assert!(Caffemodel::parse(&b"\xa0\x06\x01"[..]).is_err(), "a layer as a varint");
+    assert!(Caffemodel::parse(&b"\xa2\x06\x03\x0a\x01\xff"[..]).is_err(), "a name not in UTF-8");
     let missing = Caffemodel::read("no/such/file").expect_err("no file");
     assert!(missing.to_string().starts_with("no/such/file: "));
 }
@@ -213,12 +164,7 @@ fn hdf5_groups_inside_groups_are_layers_with_a_slash() {
     data.add_group(conv.finish());
     builder.add_group(data.finish());
     let model = Caffemodel::parse(builder.finish().expect("small")).expect("readable");
-    let values = |name| {
-        model
-            .layer(name)
-            .and_then(|l| l.blob(0).ok())
-            .map(|b| b.to_f32())
-    };
+    let values = |name| model.layer(name).and_then(|l| l.blob(0).ok()).map(|b| b.to_f32());
     assert_eq!(values("conv1"), Some(vec![1.0, 2.0]));
     assert_eq!(values("conv1/bn"), Some(vec![3.0]));
 }

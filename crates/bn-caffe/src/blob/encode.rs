@@ -49,10 +49,7 @@ impl Blob {
             }
         }
         match &self.diff {
-            Some(Packed {
-                element: Element::F64,
-                bytes,
-            }) => {
+            Some(Packed { element: Element::F64, bytes }) => {
                 message.set(RawField::bytes(9, bytes.clone()));
             }
             Some(Packed { bytes, .. }) => message.set(RawField::bytes(6, bytes.clone())),

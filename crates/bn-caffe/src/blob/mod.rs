@@ -51,10 +51,7 @@ impl Packed {
     }
 
     fn values(&self) -> Values<'_> {
-        Values {
-            element: self.element,
-            bytes: &self.bytes,
-        }
+        Values { element: self.element, bytes: &self.bytes }
     }
 }
 
@@ -82,14 +79,7 @@ impl Blob {
     /// [`BlobProblem::Count`] where the number of values is not the shape's product.
     pub fn from_f32(shape: Shape, values: &[f32]) -> Result<Self, BlobProblem> {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        Self::new(
-            shape,
-            Packed {
-                element: Element::F32,
-                bytes: bytes.into(),
-            },
-            None,
-        )
+        Self::new(shape, Packed { element: Element::F32, bytes: bytes.into() }, None)
     }
 
     /// Makes a blob of double precision.
@@ -98,14 +88,7 @@ impl Blob {
     /// [`BlobProblem::Count`] where the number of values is not the shape's product.
     pub fn from_f64(shape: Shape, values: &[f64]) -> Result<Self, BlobProblem> {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        Self::new(
-            shape,
-            Packed {
-                element: Element::F64,
-                bytes: bytes.into(),
-            },
-            None,
-        )
+        Self::new(shape, Packed { element: Element::F64, bytes: bytes.into() }, None)
     }
 
     fn new(shape: Shape, data: Packed, diff: Option<Packed>) -> Result<Self, BlobProblem> {
@@ -159,12 +142,9 @@ impl Blob {
     #[must_use]
     pub fn to_f32(&self) -> Vec<f32> {
         match self.data.element {
-            Element::F32 => self
-                .data
-                .bytes
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes(array(b)))
-                .collect(),
+            Element::F32 => {
+                self.data.bytes.chunks_exact(4).map(|b| f32::from_le_bytes(array(b))).collect()
+            }
             _ => self.values().map(|v| v as f32).collect(),
         }
     }

@@ -43,10 +43,7 @@ impl Gathered {
             Self::Joined(all) => all.into(),
         };
         if bytes.len() % element.size() != 0 {
-            return Err(BlobProblem::RaggedData {
-                bytes: bytes.len(),
-                element: element.size(),
-            });
+            return Err(BlobProblem::RaggedData { bytes: bytes.len(), element: element.size() });
         }
         Ok(Some(Packed { element, bytes }))
     }
@@ -108,18 +105,12 @@ impl Blob {
             Shape::from_file(&dims, false)?
         };
         let [data, diff, double_data, double_diff] = gathered;
-        let data = match (
-            double_data.finish(Element::F64)?,
-            data.finish(Element::F32)?,
-        ) {
+        let data = match (double_data.finish(Element::F64)?, data.finish(Element::F32)?) {
             (Some(double), _) => double,
             (None, Some(single)) => single,
             (None, None) => raw(raw_type, raw_data)?,
         };
-        let diff = match (
-            double_diff.finish(Element::F64)?,
-            diff.finish(Element::F32)?,
-        ) {
+        let diff = match (double_diff.finish(Element::F64)?, diff.finish(Element::F32)?) {
             (Some(double), _) => Some(double),
             (None, single) => single,
         };
@@ -145,10 +136,7 @@ fn raw(kind: Option<u64>, data: Gathered) -> Result<Packed, BlobProblem> {
         Some(2) => Element::F16,
         Some(found) => return Err(BlobProblem::RawType { found }),
     };
-    Ok(data.finish(element)?.unwrap_or(Packed {
-        element,
-        bytes: Bytes::new(),
-    }))
+    Ok(data.finish(element)?.unwrap_or(Packed { element, bytes: Bytes::new() }))
 }
 
 fn read_dims(shape: &[u8], dims: &mut Vec<i64>) -> Result<(), BlobProblem> {
@@ -166,10 +154,7 @@ fn read_dims(shape: &[u8], dims: &mut Vec<i64>) -> Result<(), BlobProblem> {
             (1, Payload::Bytes(mut packed)) => {
                 while !packed.is_empty() {
                     push(prost::encoding::decode_varint(&mut packed).map_err(|_| {
-                        BlobProblem::Wire {
-                            offset: 0,
-                            problem: "a broken dimension".into(),
-                        }
+                        BlobProblem::Wire { offset: 0, problem: "a broken dimension".into() }
                     })?)?;
                 }
             }
@@ -188,13 +173,8 @@ fn read_dims(shape: &[u8], dims: &mut Vec<i64>) -> Result<(), BlobProblem> {
 
 fn wire(error: Error) -> BlobProblem {
     match error {
-        Error::Wire {
-            offset, problem, ..
-        } => BlobProblem::Wire { offset, problem },
-        other => BlobProblem::Wire {
-            offset: 0,
-            problem: other.to_string(),
-        },
+        Error::Wire { offset, problem, .. } => BlobProblem::Wire { offset, problem },
+        other => BlobProblem::Wire { offset: 0, problem: other.to_string() },
     }
 }
 
@@ -215,11 +195,7 @@ mod tests {
     #[test]
     fn every_storage_gives_the_same_values() {
         let values = [1.0, -0.5, 3.0];
-        let single = BlobProto {
-            shape: shape(&[3]),
-            data: values.to_vec(),
-            ..Default::default()
-        };
+        let single = BlobProto { shape: shape(&[3]), data: values.to_vec(), ..Default::default() };
         let double = BlobProto {
             shape: shape(&[3]),
             data: vec![9.0; 3],
@@ -230,10 +206,7 @@ mod tests {
             shape: shape(&[3]),
             raw_data_type: Some(2),
             raw_data: Some(
-                values
-                    .iter()
-                    .flat_map(|&v| half::f16::from_f32(v).to_le_bytes())
-                    .collect(),
+                values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
             ),
             ..Default::default()
         };
@@ -261,53 +234,24 @@ mod tests {
         assert_eq!(blob.shape().dims(), [1, 1, 1, 2]);
         assert!(blob.shape().loads_into(&[2]));
         // One legacy field alone makes the others 0, as in Caffe.
-        let proto = BlobProto {
-            num: Some(2),
-            ..Default::default()
-        };
+        let proto = BlobProto { num: Some(2), ..Default::default() };
         assert_eq!(parse(&proto).map(|b| b.len()), Ok(0));
     }
 
     #[test]
     fn wrong_blobs_say_what_is_wrong() {
-        let count = BlobProto {
-            shape: shape(&[3]),
-            data: vec![1.0; 2],
-            ..Default::default()
-        };
+        let count = BlobProto { shape: shape(&[3]), data: vec![1.0; 2], ..Default::default() };
         assert_eq!(
             parse(&count),
-            Err(BlobProblem::Count {
-                values: 2,
-                shape: vec![3],
-                expected: 3
-            })
+            Err(BlobProblem::Count { values: 2, shape: vec![3], expected: 3 })
         );
-        let negative = BlobProto {
-            shape: shape(&[-3]),
-            ..Default::default()
-        };
-        assert_eq!(
-            parse(&negative),
-            Err(BlobProblem::NegativeDim { axis: 0, dim: -3 })
-        );
+        let negative = BlobProto { shape: shape(&[-3]), ..Default::default() };
+        assert_eq!(parse(&negative), Err(BlobProblem::NegativeDim { axis: 0, dim: -3 }));
         let ragged = Bytes::from_static(b"\x2a\x03\0\0\0");
-        assert_eq!(
-            Blob::parse(&ragged),
-            Err(BlobProblem::RaggedData {
-                bytes: 3,
-                element: 4
-            })
-        );
-        let axes = BlobProto {
-            shape: shape(&[1; 40]),
-            ..Default::default()
-        };
+        assert_eq!(Blob::parse(&ragged), Err(BlobProblem::RaggedData { bytes: 3, element: 4 }));
+        let axes = BlobProto { shape: shape(&[1; 40]), ..Default::default() };
         assert_eq!(parse(&axes), Err(BlobProblem::TooManyAxes { axes: 33 }));
-        let kind = BlobProto {
-            raw_data_type: Some(3),
-            ..Default::default()
-        };
+        let kind = BlobProto { raw_data_type: Some(3), ..Default::default() };
         assert_eq!(parse(&kind), Err(BlobProblem::RawType { found: 3 }));
         assert!(matches!(
             Blob::parse(&Bytes::from_static(b"\x28\x01")),

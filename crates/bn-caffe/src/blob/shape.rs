@@ -28,11 +28,7 @@ impl Shape {
             product.checked_mul(dim as u64).filter(|&p| p <= MAX_COUNT)
         });
         match product {
-            Some(count) => Ok(Self {
-                dims,
-                count: count as usize,
-                legacy: false,
-            }),
+            Some(count) => Ok(Self { dims, count: count as usize, legacy: false }),
             None => Err(BlobProblem::TooManyElements { shape: dims }),
         }
     }
@@ -46,10 +42,7 @@ impl Shape {
                 usize::try_from(dim).map_err(|_| BlobProblem::NegativeDim { axis, dim })
             })
             .collect();
-        Ok(Self {
-            legacy,
-            ..Self::new(dims?)?
-        })
+        Ok(Self { legacy, ..Self::new(dims?)? })
     }
 
     /// The dimensions; four of them in a legacy shape.
@@ -104,11 +97,7 @@ mod tests {
         );
         assert!(!bias.loads_into(&[8, 1]) && !bias.loads_into(&[1, 1, 1, 1, 8]));
         assert!(!bias.loads_into(&[]));
-        assert!(
-            Shape::from_file(&[1, 1, 1, 1], true)
-                .expect("small")
-                .loads_into(&[])
-        );
+        assert!(Shape::from_file(&[1, 1, 1, 1], true).expect("small").loads_into(&[]));
     }
 
     #[test]
@@ -118,19 +107,10 @@ mod tests {
             Err(BlobProblem::NegativeDim { axis: 1, dim: -1 })
         ));
         let huge = [1usize << 31];
-        assert!(matches!(
-            Shape::new(huge),
-            Err(BlobProblem::TooManyElements { .. })
-        ));
+        assert!(matches!(Shape::new(huge), Err(BlobProblem::TooManyElements { .. })));
         let wraps = [1usize << 32, 1 << 32];
-        assert!(matches!(
-            Shape::new(wraps),
-            Err(BlobProblem::TooManyElements { .. })
-        ));
-        assert!(matches!(
-            Shape::new(vec![1; 33]),
-            Err(BlobProblem::TooManyAxes { axes: 33 })
-        ));
+        assert!(matches!(Shape::new(wraps), Err(BlobProblem::TooManyElements { .. })));
+        assert!(matches!(Shape::new(vec![1; 33]), Err(BlobProblem::TooManyAxes { axes: 33 })));
         assert_eq!(Shape::new([0, 5]).map(|s| s.count()), Ok(0));
         assert_eq!(Shape::new([]).map(|s| s.count()), Ok(1));
     }

@@ -74,31 +74,18 @@ pub fn inspect(
             warnings.push(Warning::TrainPhaseStored { layers: train });
         }
     }
-    let unused: Vec<_> = binding
-        .unused
-        .iter()
-        .filter(|l| l.blob_count() > 0)
-        .collect();
+    let unused: Vec<_> = binding.unused.iter().filter(|l| l.blob_count() > 0).collect();
     if let Some(first) = unused.first() {
-        warnings.push(Warning::UnusedWeights {
-            count: unused.len(),
-            first: first.name().to_owned(),
-        });
+        warnings
+            .push(Warning::UnusedWeights { count: unused.len(), first: first.name().to_owned() });
     }
-    Ok(Inspection {
-        net: net.name,
-        phase,
-        layers,
-        warnings,
-    })
+    Ok(Inspection { net: net.name, phase, layers, warnings })
 }
 
 /// Reports one layer without its neighbours.
 fn report(layer: &Layer, stored: Option<&WeightLayer>, weights: bool, phase: Phase) -> LayerReport {
     let mut warnings = Vec::new();
-    let refused = |e: crate::Error| Warning::Refused {
-        problem: e.to_string(),
-    };
+    let refused = |e: crate::Error| Warning::Refused { problem: e.to_string() };
     let blobs = match stored.map(WeightLayer::blobs) {
         Some(Ok(blobs)) => blobs,
         Some(Err(e)) => {
@@ -109,10 +96,7 @@ fn report(layer: &Layer, stored: Option<&WeightLayer>, weights: bool, phase: Pha
     };
     match (layer.blob_count(), stored) {
         (Some(expected), Some(stored)) if stored.blob_count() != expected => {
-            warnings.push(Warning::BlobCount {
-                found: stored.blob_count(),
-                expected,
-            });
+            warnings.push(Warning::BlobCount { found: stored.blob_count(), expected });
         }
         (Some(1..), None) if weights => warnings.push(Warning::NoWeights),
         _ => {}
@@ -121,14 +105,7 @@ fn report(layer: &Layer, stored: Option<&WeightLayer>, weights: bool, phase: Pha
         "BatchNorm" => Detail::BatchNorm(batch_norm(layer, &blobs, phase, &mut warnings)),
         "Scale" => {
             let p = layer.scale();
-            let detail = scale(
-                layer,
-                p.axis(),
-                p.num_axes(),
-                p.bias_term(),
-                &blobs,
-                &mut warnings,
-            );
+            let detail = scale(layer, p.axis(), p.num_axes(), p.bias_term(), &blobs, &mut warnings);
             Detail::Scale(detail)
         }
         "Bias" => {
@@ -138,21 +115,13 @@ fn report(layer: &Layer, stored: Option<&WeightLayer>, weights: bool, phase: Pha
             Detail::Bias(detail)
         }
         "BN" => {
-            warnings.push(Warning::Dialect {
-                dialect: Dialect::Bn,
-            });
+            warnings.push(Warning::Dialect { dialect: Dialect::Bn });
             Detail::Other
         }
         _ => Detail::Other,
     };
-    if matches!(
-        detail,
-        Detail::BatchNorm(_) | Detail::Scale(_) | Detail::Bias(_)
-    ) {
-        let checks = [
-            check::parameters(&layer.parameter),
-            check::connections(&layer.parameter),
-        ];
+    if matches!(detail, Detail::BatchNorm(_) | Detail::Scale(_) | Detail::Bias(_)) {
+        let checks = [check::parameters(&layer.parameter), check::connections(&layer.parameter)];
         warnings.extend(checks.into_iter().filter_map(Result::err).map(refused));
     }
     LayerReport {
@@ -184,56 +153,41 @@ fn batch_norm(
         warnings.push(Warning::NegativeEps { eps: p.eps() });
     }
     if !(0.0..=1.0).contains(&p.moving_average_fraction()) {
-        warnings.push(Warning::FractionOutOfRange {
-            fraction: p.moving_average_fraction(),
-        });
+        warnings.push(Warning::FractionOutOfRange { fraction: p.moving_average_fraction() });
     }
     if phase == Phase::Test && p.use_global_stats == Some(false) {
         warnings.push(Warning::BatchStatisticsInTest);
     }
     let statistics = match blobs {
         [mean, variance, factor] => {
-            for (what, blob, expected) in [
-                ("blob 1 (variance)", variance, mean.len()),
-                ("blob 2 (scale factor)", factor, 1),
-            ] {
+            for (what, blob, expected) in
+                [("blob 1 (variance)", variance, mean.len()), ("blob 2 (scale factor)", factor, 1)]
+            {
                 if blob.len() != expected {
                     let (what, found) = (what.to_owned(), blob.len());
-                    warnings.push(Warning::Channels {
-                        what,
-                        found,
-                        expected,
-                    });
+                    warnings.push(Warning::Channels { what, found, expected });
                 }
             }
             Statistics::of(mean, variance, factor)
         }
         [_, _, _, _, _] => {
-            warnings.push(Warning::Dialect {
-                dialect: Dialect::NvCaffe,
-            });
+            warnings.push(Warning::Dialect { dialect: Dialect::NvCaffe });
             None
         }
         _ => None,
     };
     if let Some(s) = &statistics {
         if s.factor == 0.0 && s.non_zero > 0 {
-            warnings.push(Warning::ZeroFactor {
-                non_zero: s.non_zero,
-            });
+            warnings.push(Warning::ZeroFactor { non_zero: s.non_zero });
         }
         if s.factor < 0.0 {
             warnings.push(Warning::NegativeFactor { factor: s.factor });
         }
         if s.negative_variances > 0 {
-            warnings.push(Warning::NegativeVariance {
-                count: s.negative_variances,
-            });
+            warnings.push(Warning::NegativeVariance { count: s.negative_variances });
         }
         if s.non_finite > 0 {
-            warnings.push(Warning::NonFinite {
-                count: s.non_finite,
-            });
+            warnings.push(Warning::NonFinite { count: s.non_finite });
         }
     }
     BatchNormReport {
@@ -263,11 +217,7 @@ fn scale(
         warnings.push(Warning::NotPerChannel { axis, num_axes });
     }
     let mut ranges = blobs.iter().map(|b| Range::of(b.values()));
-    let factor = if two_bottoms {
-        None
-    } else {
-        ranges.next().flatten()
-    };
+    let factor = if two_bottoms { None } else { ranges.next().flatten() };
     ScaleReport {
         axis,
         num_axes,
@@ -298,9 +248,7 @@ fn connect(
             report.warnings.push(Warning::MissingScale);
         }
         if !detail.other_readers.is_empty() {
-            report.warnings.push(Warning::SharedOutput {
-                readers: detail.other_readers.clone(),
-            });
+            report.warnings.push(Warning::SharedOutput { readers: detail.other_readers.clone() });
         }
     }
     for partner in [pair.scale, pair.bias].into_iter().flatten() {
@@ -314,11 +262,7 @@ fn connect(
         let found: usize = first.shape.iter().product();
         if found != expected {
             let what = "blob 0".to_owned();
-            report.warnings.push(Warning::Channels {
-                what,
-                found,
-                expected,
-            });
+            report.warnings.push(Warning::Channels { what, found, expected });
         }
     }
 }

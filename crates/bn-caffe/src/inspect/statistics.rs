@@ -15,15 +15,14 @@ impl Range {
     /// The range of values; none where there is no number.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        values
-            .into_iter()
-            .filter(|v| !v.is_nan())
-            .fold(None, |range: Option<Self>, v| {
-                Some(range.map_or(Self { min: v, max: v }, |r| Self {
+        values.into_iter().filter(|v| !v.is_nan()).fold(None, |range: Option<Self>, v| {
+            Some(
+                range.map_or(Self { min: v, max: v }, |r| Self {
                     min: r.min.min(v),
                     max: r.max.max(v),
-                }))
-            })
+                }),
+            )
+        })
     }
 
     /// The largest magnitude.
@@ -65,11 +64,7 @@ impl Statistics {
             (false, false) => 1.0 / factor,
         };
         let divided = move |sum: f64| {
-            if single {
-                f64::from(sum as f32 * reciprocal as f32)
-            } else {
-                sum * reciprocal
-            }
+            if single { f64::from(sum as f32 * reciprocal as f32) } else { sum * reciprocal }
         };
         let variances = || variance.values().map(divided);
         let both = || mean.values().chain(variance.values());
@@ -99,13 +94,7 @@ mod tests {
         let stats = Statistics::of(&blob(&[3.0, -6.0]), &blob(&[-3.0, 1e-39]), &blob(&[3.0]));
         let stats = stats.expect("a factor");
         let third = 1.0f32 / 3.0;
-        assert_eq!(
-            stats.mean,
-            Some(Range {
-                min: f64::from(-6.0 * third),
-                max: 1.0
-            })
-        );
+        assert_eq!(stats.mean, Some(Range { min: f64::from(-6.0 * third), max: 1.0 }));
         assert_eq!((stats.negative_variances, stats.denormal_variances), (1, 1));
     }
 

@@ -27,13 +27,7 @@ pub fn parameters(layer: &LayerParameter) -> Result<()> {
             Some(near) => format!("\"{near}\"; types are case-sensitive"),
             None => "a layer type of BVLC Caffe".to_owned(),
         };
-        return Err(Error::layer(
-            layer.name(),
-            kind,
-            "type",
-            format!("\"{kind}\""),
-            expected,
-        ));
+        return Err(Error::layer(layer.name(), kind, "type", format!("\"{kind}\""), expected));
     }
     // A filler is looked at where it has something to fill: not with blobs in the layer, and the
     // factor's not where that is a second bottom.
@@ -129,13 +123,7 @@ pub fn connections(layer: &LayerParameter) -> Result<()> {
         _ => return Ok(()),
     };
     let wrong = |what: &str, found: usize, expected: String| {
-        Err(Error::layer(
-            layer.name(),
-            layer.type_name(),
-            what,
-            found.to_string(),
-            expected,
-        ))
+        Err(Error::layer(layer.name(), layer.type_name(), what, found.to_string(), expected))
     };
     if !bottoms.contains(&layer.bottom.len()) {
         let expected = match (*bottoms.start(), *bottoms.end()) {
@@ -150,11 +138,7 @@ pub fn connections(layer: &LayerParameter) -> Result<()> {
     }
     if !layer.propagate_down.is_empty() && layer.propagate_down.len() != layer.bottom.len() {
         let expected = format!("0 or {}, the number of bottoms", layer.bottom.len());
-        return wrong(
-            "number of propagate_down",
-            layer.propagate_down.len(),
-            expected,
-        );
+        return wrong("number of propagate_down", layer.propagate_down.len(), expected);
     }
     Ok(())
 }

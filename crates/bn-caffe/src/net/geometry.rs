@@ -41,13 +41,7 @@ impl ScaleGeometry {
             _ => (1, 1),
         };
         let wrong = |parameter: &str, found: String, expected: String| {
-            Err(Error::layer(
-                layer.name(),
-                layer.type_name(),
-                parameter,
-                found,
-                expected,
-            ))
+            Err(Error::layer(layer.name(), layer.type_name(), parameter, found, expected))
         };
         let rank = input.len();
         let covered = match factor {
@@ -61,11 +55,7 @@ impl ScaleGeometry {
         let axis = if covered == 0 {
             0
         } else {
-            let signed = if axis < 0 {
-                i64::from(axis) + rank as i64
-            } else {
-                i64::from(axis)
-            };
+            let signed = if axis < 0 { i64::from(axis) + rank as i64 } else { i64::from(axis) };
             match usize::try_from(signed) {
                 Ok(a) if a < rank => a,
                 _ => {
@@ -74,11 +64,7 @@ impl ScaleGeometry {
                 }
             }
         };
-        let covered = if covered == usize::MAX {
-            rank - axis
-        } else {
-            covered
-        };
+        let covered = if covered == usize::MAX { rank - axis } else { covered };
         if axis.saturating_add(covered) > rank {
             let found = format!("axes {axis} to {}", axis.saturating_add(covered));
             let expected = format!("axes within the input, which has shape {input:?}");
@@ -88,11 +74,7 @@ impl ScaleGeometry {
         if let Some(factor) = factor
             && factor != dims
         {
-            return wrong(
-                "shape of bottom 1",
-                format!("{factor:?}"),
-                format!("{dims:?}"),
-            );
+            return wrong("shape of bottom 1", format!("{factor:?}"), format!("{dims:?}"));
         }
         Ok(Self {
             axis,
@@ -110,13 +92,7 @@ impl ScaleGeometry {
 pub fn batch_norm_channels(layer: &LayerParameter, input: &[usize]) -> Result<usize> {
     let wrong = |expected| {
         let found = format!("{input:?}");
-        Err(Error::layer(
-            layer.name(),
-            layer.type_name(),
-            "shape of bottom 0",
-            found,
-            expected,
-        ))
+        Err(Error::layer(layer.name(), layer.type_name(), "shape of bottom 0", found, expected))
     };
     match input {
         [] | [_] => wrong("two axes or more: axis 1 are the channels"),

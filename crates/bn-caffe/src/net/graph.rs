@@ -76,11 +76,7 @@ impl Graph {
     }
 
     fn add(&mut self, name: &str, producer: Option<(usize, usize)>) -> ValueId {
-        self.values.push(BlobValue {
-            name: name.to_owned(),
-            producer,
-            readers: Vec::new(),
-        });
+        self.values.push(BlobValue { name: name.to_owned(), producer, readers: Vec::new() });
         self.values.len() - 1
     }
 
@@ -96,8 +92,6 @@ impl Graph {
     /// The layers that read the first output of a layer, and the index of the bottom.
     #[must_use]
     pub fn readers(&self, layer: usize) -> &[(usize, usize)] {
-        self.tops[layer]
-            .first()
-            .map_or(&[], |&value| &self.values[value].readers)
+        self.tops[layer].first().map_or(&[], |&value| &self.values[value].readers)
     }
 }

@@ -54,9 +54,7 @@ impl Layer {
     /// snapshots of training say TRAIN.
     #[must_use]
     pub fn uses_global_stats(&self, phase: Phase) -> bool {
-        self.batch_norm()
-            .use_global_stats
-            .unwrap_or(phase == Phase::Test)
+        self.batch_norm().use_global_stats.unwrap_or(phase == Phase::Test)
     }
 
     /// Settings of a Scale layer.
@@ -80,10 +78,7 @@ impl Layer {
     /// Settings of an InnerProduct layer.
     #[must_use]
     pub fn inner_product(&self) -> InnerProductParameter {
-        self.parameter
-            .inner_product_param
-            .clone()
-            .unwrap_or_default()
+        self.parameter.inner_product_param.clone().unwrap_or_default()
     }
 
     /// Settings of an Eltwise layer.

@@ -76,12 +76,7 @@ impl Net {
     /// # Errors
     /// As for [`Self::parse`].
     pub fn from_document(document: &Document) -> Result<Self> {
-        let NetText {
-            net,
-            layers,
-            v1_layers,
-            unknown,
-        } = read::net(document)?;
+        let NetText { net, layers, v1_layers, unknown } = read::net(document)?;
         if !layers.is_empty() && !v1_layers.is_empty() {
             return Err(Error::Net {
                 net: net.name().to_owned(),
@@ -89,10 +84,8 @@ impl Net {
                 expected: "one of them; Caffe would ignore every \"layer\"".into(),
             });
         }
-        let mut all: Vec<(LayerParameter, Option<u32>)> = layers
-            .into_iter()
-            .map(|(layer, field)| (layer, Some(field)))
-            .collect();
+        let mut all: Vec<(LayerParameter, Option<u32>)> =
+            layers.into_iter().map(|(layer, field)| (layer, Some(field))).collect();
         for (layer, field) in v1_layers {
             all.push((upgrade::v1_layer(layer)?, Some(field)));
         }
@@ -145,10 +138,7 @@ impl Net {
     /// # Errors
     /// As for [`Self::for_state`].
     pub fn for_phase(&self, phase: Phase) -> Result<Self> {
-        self.for_state(&NetState {
-            phase: Some(phase as i32),
-            ..self.state.clone()
-        })
+        self.for_state(&NetState { phase: Some(phase as i32), ..self.state.clone() })
     }
 
     /// The net with the layers that exist in a state.
@@ -162,11 +152,7 @@ impl Net {
                 layers.push(layer.clone());
             }
         }
-        Ok(Self {
-            layers,
-            state: state.clone(),
-            ..self.clone()
-        })
+        Ok(Self { layers, state: state.clone(), ..self.clone() })
     }
 
     /// The first layer of a name: the one that weights of this name load into.

@@ -32,11 +32,7 @@ impl Pairing {
             net.layers[layer].type_name() == type_name && graph.bottoms[layer].len() == 1
         };
         let first = |layer: usize, type_name: &str| {
-            graph
-                .readers(layer)
-                .iter()
-                .map(|r| r.0)
-                .find(|&reader| is(reader, type_name))
+            graph.readers(layer).iter().map(|r| r.0).find(|&reader| is(reader, type_name))
         };
         let batch_norms =
             (0..net.layers.len()).filter(|&n| net.layers[n].type_name() == "BatchNorm");
@@ -51,12 +47,7 @@ impl Pairing {
                     Some(partner) => other_readers.retain(|&reader| reader != partner),
                     None => other_readers.clear(),
                 }
-                Self {
-                    batch_norm,
-                    scale,
-                    bias,
-                    other_readers,
-                }
+                Self { batch_norm, scale, bias, other_readers }
             })
             .collect()
     }
@@ -94,15 +85,7 @@ mod tests {
             (9, None, None, vec![]),
         ];
         for (pair, (batch_norm, scale, bias, other_readers)) in pairs.into_iter().zip(expected) {
-            assert_eq!(
-                pair,
-                Pairing {
-                    batch_norm,
-                    scale,
-                    bias,
-                    other_readers
-                }
-            );
+            assert_eq!(pair, Pairing { batch_norm, scale, bias, other_readers });
         }
     }
 }

@@ -7,10 +7,7 @@ impl NetState {
     /// A state of this phase, level 0, no stages.
     #[must_use]
     pub fn of(phase: Phase) -> Self {
-        Self {
-            phase: Some(phase as i32),
-            ..Self::default()
-        }
+        Self { phase: Some(phase as i32), ..Self::default() }
     }
 }
 
@@ -62,11 +59,7 @@ mod tests {
     fn rules_select_by_phase_level_and_stage() {
         let test = NetState::of(Phase::Test);
         let train = NetState::of(Phase::Train);
-        let staged = NetState {
-            level: Some(2),
-            stage: vec!["a".into()],
-            ..test.clone()
-        };
+        let staged = NetState { level: Some(2), stage: vec!["a".into()], ..test.clone() };
         let check = |rules: &str, state, expected| {
             assert_eq!(exists(rules, state).ok(), Some(expected), "{rules}");
         };
@@ -74,11 +67,7 @@ mod tests {
         check("include { phase: TRAIN }", &train, true);
         check("include { phase: TRAIN }", &test, false);
         check("exclude { phase: TRAIN }", &test, true);
-        check(
-            "include { phase: TRAIN } include { phase: TEST }",
-            &test,
-            true,
-        );
+        check("include { phase: TRAIN } include { phase: TEST }", &test, true);
         check("include { min_level: 1 max_level: 2 }", &staged, true);
         check("include { min_level: 1 max_level: 2 }", &test, false);
         check("include { stage: 'a' }", &staged, true);

@@ -23,12 +23,8 @@ pub fn v1_layer(old: V1LayerParameter) -> Result<LayerParameter> {
             "a file upgraded with Caffe's upgrade_net_proto_text",
         ));
     }
-    let specs = [
-        old.param.len(),
-        old.blob_share_mode.len(),
-        old.blobs_lr.len(),
-        old.weight_decay.len(),
-    ];
+    let specs =
+        [old.param.len(), old.blob_share_mode.len(), old.blobs_lr.len(), old.weight_decay.len()];
     let param = (0..specs.into_iter().max().unwrap_or(0))
         .map(|blob| ParamSpec {
             name: old.param.get(blob).cloned(),
@@ -71,11 +67,7 @@ pub fn input_layer(net: &NetParameter) -> Result<Option<LayerParameter>> {
         return Ok(None);
     }
     let wrong = |problem: String, expected: String| {
-        Err(Error::Net {
-            net: net.name().to_owned(),
-            problem,
-            expected,
-        })
+        Err(Error::Net { net: net.name().to_owned(), problem, expected })
     };
     let shape = if net.input_shape.is_empty() {
         if net.input_dim.len() != 4 * inputs {
@@ -85,10 +77,7 @@ pub fn input_layer(net: &NetParameter) -> Result<Option<LayerParameter>> {
             );
         }
         let dims = net.input_dim.chunks(4);
-        dims.map(|d| BlobShape {
-            dim: d.iter().map(|&d| d.into()).collect(),
-        })
-        .collect()
+        dims.map(|d| BlobShape { dim: d.iter().map(|&d| d.into()).collect() }).collect()
     } else {
         if net.input_shape.len() != inputs {
             return wrong(

@@ -26,22 +26,14 @@ impl RawField {
     pub fn varint(number: u32, value: u64) -> Self {
         let mut payload = Vec::with_capacity(10);
         encode_varint(value, &mut payload);
-        Self {
-            number,
-            head: tag(number, 0).into(),
-            payload: payload.into(),
-        }
+        Self { number, head: tag(number, 0).into(), payload: payload.into() }
     }
 
     /// Encodes a `float`.
     #[must_use]
     pub fn float(number: u32, value: f32) -> Self {
         let payload = Bytes::copy_from_slice(&value.to_le_bytes());
-        Self {
-            number,
-            head: tag(number, 5).into(),
-            payload,
-        }
+        Self { number, head: tag(number, 5).into(), payload }
     }
 
     /// Encodes a string, a message or packed numbers; `payload` is not copied.
@@ -50,11 +42,7 @@ impl RawField {
         let payload = payload.into();
         let mut head = tag(number, 2);
         encode_varint(payload.len() as u64, &mut head);
-        Self {
-            number,
-            head: head.into(),
-            payload,
-        }
+        Self { number, head: head.into(), payload }
     }
 
     /// Field number.
@@ -149,10 +137,7 @@ impl RawMessage {
         self.fields.retain(|f| f.number != number);
         let place = place.unwrap_or_else(|| {
             // The first field of a greater number: protobuf writes in ascending order.
-            self.fields
-                .iter()
-                .position(|f| f.number > number)
-                .unwrap_or(self.fields.len())
+            self.fields.iter().position(|f| f.number > number).unwrap_or(self.fields.len())
         });
         self.fields.splice(place..place, with);
     }
@@ -221,13 +206,7 @@ pub(crate) fn last_bytes(message: &[u8], number: u32) -> Option<&[u8]> {
     Fields::new(message, 0)
         .filter_map(Result::ok)
         .filter(|f| f.number == number)
-        .filter_map(|f| {
-            if let Payload::Bytes(b) = f.payload {
-                Some(b)
-            } else {
-                None
-            }
-        })
+        .filter_map(|f| if let Payload::Bytes(b) = f.payload { Some(b) } else { None })
         .last()
 }
 
@@ -241,19 +220,13 @@ mod tests {
         let bytes = Bytes::from_static(b"\x10\x81\x00\x0a\x01a\x63\x08\x01\x64\x0a\x01b");
         let message = RawMessage::parse(&bytes).expect("well formed");
         assert_eq!(message.to_bytes(), bytes);
-        assert_eq!(
-            message.get(1).map(|f| f.payload().as_ref()),
-            Some(&b"b"[..])
-        );
+        assert_eq!(message.get(1).map(|f| f.payload().as_ref()), Some(&b"b"[..]));
 
         let mut edited = message.clone();
         edited.replace_all(1, []);
         assert_eq!(edited.to_bytes(), &b"\x10\x81\x00\x63\x08\x01\x64"[..]);
         edited.set(RawField::varint(3, 1));
-        assert_eq!(
-            edited.to_bytes(),
-            &b"\x10\x81\x00\x18\x01\x63\x08\x01\x64"[..]
-        );
+        assert_eq!(edited.to_bytes(), &b"\x10\x81\x00\x18\x01\x63\x08\x01\x64"[..]);
     }
 
     #[test]
@@ -261,16 +234,9 @@ mod tests {
         // Field 5 twice: {1: 7} and {2: 9}.
         let bytes = Bytes::from_static(b"\x2a\x02\x08\x07\x2a\x02\x10\x09");
         let mut message = RawMessage::parse(&bytes).expect("well formed");
-        message
-            .edit_message(5, |m| m.set(RawField::varint(1, 8)))
-            .expect("well formed");
+        message.edit_message(5, |m| m.set(RawField::varint(1, 8))).expect("well formed");
         assert_eq!(message.to_bytes(), &b"\x2a\x04\x08\x08\x10\x09"[..]);
-        message
-            .edit_message(6, |m| m.set(RawField::float(1, 1.0)))
-            .expect("well formed");
-        assert_eq!(
-            message.to_bytes(),
-            &b"\x2a\x04\x08\x08\x10\x09\x32\x05\x0d\0\0\x80\x3f"[..]
-        );
+        message.edit_message(6, |m| m.set(RawField::float(1, 1.0))).expect("well formed");
+        assert_eq!(message.to_bytes(), &b"\x2a\x04\x08\x08\x10\x09\x32\x05\x0d\0\0\x80\x3f"[..]);
     }
 }

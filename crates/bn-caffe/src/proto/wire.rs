@@ -78,11 +78,7 @@ impl<'a> Fields<'a> {
     }
 
     fn error(&self, at: usize, problem: impl Into<String>, expected: &'static str) -> Error {
-        Error::Wire {
-            offset: self.base + at,
-            problem: problem.into(),
-            expected,
-        }
+        Error::Wire { offset: self.base + at, problem: problem.into(), expected }
     }
 
     fn varint(&mut self) -> Result<u64> {
@@ -182,13 +178,7 @@ impl<'a> Fields<'a> {
         let start = self.at;
         let (number, wire) = self.tag()?;
         let (payload, payload_start) = self.payload(number, wire, start)?;
-        Ok(Field {
-            number,
-            payload,
-            start,
-            payload_start,
-            end: self.at,
-        })
+        Ok(Field { number, payload, start, payload_start, end: self.at })
     }
 }
 
@@ -219,9 +209,7 @@ mod tests {
     use super::*;
 
     fn walk(data: &[u8]) -> Result<Vec<(u32, Payload<'_>)>> {
-        Fields::new(data, 0)
-            .map(|f| f.map(|f| (f.number, f.payload)))
-            .collect()
+        Fields::new(data, 0).map(|f| f.map(|f| (f.number, f.payload))).collect()
     }
 
     #[test]

@@ -16,10 +16,7 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn new(start: usize, end: usize) -> Self {
-        Self {
-            start: start as u32,
-            end: end as u32,
-        }
+        Self { start: start as u32, end: end as u32 }
     }
 }
 
@@ -51,13 +48,7 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(name: Span, value: Span, kind: Kind) -> Self {
-        Self {
-            name,
-            value,
-            end: value.end,
-            next: 0,
-            kind,
-        }
+        Self { name, value, end: value.end, next: 0, kind }
     }
 }
 
@@ -120,10 +111,7 @@ impl Document {
     /// [`Error::Io`], and those of [`Self::parse`] inside [`Error::InFile`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read(path).map_err(|source| Error::Io {
-            path: path.into(),
-            source,
-        })?;
+        let text = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
         Self::parse(text).map_err(|e| e.in_file(path))
     }
 
@@ -142,10 +130,7 @@ impl Document {
     /// The field that [`Field::id`] named.
     #[must_use]
     pub fn field(&self, id: u32) -> Option<Field<'_>> {
-        (id > 0 && (id as usize) < self.nodes.len()).then_some(Field {
-            doc: self,
-            node: id,
-        })
+        (id > 0 && (id as usize) < self.nodes.len()).then_some(Field { doc: self, node: id })
     }
 
     fn slice(&self, span: Span) -> &[u8] {
@@ -156,10 +141,7 @@ impl Document {
 /// Builds the error for a place in a text.
 fn failure_at(text: &[u8], at: usize, expected: impl Into<String>) -> Error {
     let before = &text[..at.min(text.len())];
-    let line_start = before
-        .iter()
-        .rposition(|&b| b == b'\n')
-        .map_or(0, |n| n + 1);
+    let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
     let rest = &text[before.len()..];
     let word = rest.iter().take(40).take_while(|&&b| b != b'\n').count();
     let found = if rest.is_empty() {
@@ -201,9 +183,7 @@ impl<'a> Message<'a> {
 
     /// All values of a name, lists taken apart.
     pub fn all(self, name: &str) -> impl Iterator<Item = Value<'a>> {
-        self.fields()
-            .filter(move |f| f.name() == name)
-            .flat_map(Field::items)
+        self.fields().filter(move |f| f.name() == name).flat_map(Field::items)
     }
 
     pub(super) fn is_root(self) -> bool {
@@ -246,10 +226,7 @@ impl<'a> Field<'a> {
     /// The value, a list as one.
     #[must_use]
     pub fn value(self) -> Value<'a> {
-        Value {
-            doc: self.doc,
-            node: self.node,
-        }
+        Value { doc: self.doc, node: self.node }
     }
 
     /// The values: the elements of a list, or the one value.
@@ -259,11 +236,7 @@ impl<'a> Field<'a> {
             Kind::List => (self.node + 1, self.node().next),
             _ => (self.node, self.node + 1),
         };
-        Items {
-            doc: self.doc,
-            node,
-            end: next,
-        }
+        Items { doc: self.doc, node, end: next }
     }
 
     /// Positions from the name to after the separator.
@@ -285,10 +258,7 @@ impl<'a> Iterator for Items<'a> {
 
     fn next(&mut self) -> Option<Value<'a>> {
         (self.node < self.end).then(|| {
-            let value = Value {
-                doc: self.doc,
-                node: self.node,
-            };
+            let value = Value { doc: self.doc, node: self.node };
             self.node = value.node().next;
             value
         })
@@ -348,10 +318,7 @@ impl<'a> Value<'a> {
     /// [`Error::Text`] where the value is something else.
     pub fn as_message(self) -> Result<Message<'a>> {
         match self.node().kind {
-            Kind::Message => Ok(Message {
-                doc: self.doc,
-                node: self.node,
-            }),
+            Kind::Message => Ok(Message { doc: self.doc, node: self.node }),
             _ => Err(self.expected("a message in braces")),
         }
     }

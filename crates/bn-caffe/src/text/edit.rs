@@ -31,10 +31,7 @@ impl<'a> Edits<'a> {
     /// Starts with no change.
     #[must_use]
     pub fn new(doc: &'a Document) -> Self {
-        Self {
-            doc,
-            edits: Vec::new(),
-        }
+        Self { doc, edits: Vec::new() }
     }
 
     /// Gives a field another value, written as it shall stand in the file (strings with quotes, see
@@ -49,12 +46,7 @@ impl<'a> Edits<'a> {
             new.extend_from_slice(b": ");
         }
         new.extend_from_slice(with);
-        if self
-            .doc
-            .text()
-            .get(range.end)
-            .is_some_and(|b| !b.is_ascii_whitespace())
-        {
+        if self.doc.text().get(range.end).is_some_and(|b| !b.is_ascii_whitespace()) {
             new.push(b' ');
         }
         self.edits.push((range, new));
@@ -88,10 +80,7 @@ impl<'a> Edits<'a> {
         let last = message.fields().last();
         let at = last.map_or(inside.start, |f| f.range().end);
         // A comment may follow the last field on its line; the new field goes below it.
-        let line_end = text[at..inside.end]
-            .iter()
-            .position(|&b| b == b'\n')
-            .map(|n| at + n);
+        let line_end = text[at..inside.end].iter().position(|&b| b == b'\n').map(|n| at + n);
         let mut new = Vec::new();
         match (line_end, last) {
             (Some(line_end), _) => {
@@ -139,11 +128,7 @@ impl<'a> Edits<'a> {
         let rest = &self.doc.text()[end..];
         let line = rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
         let remark = rest[..line].trim_ascii_start();
-        let at = if remark.is_empty() || remark[0] == b'#' {
-            end + line
-        } else {
-            end
-        };
+        let at = if remark.is_empty() || remark[0] == b'#' { end + line } else { end };
         self.edits.push((at..at, text));
     }
 
@@ -165,9 +150,7 @@ impl<'a> Edits<'a> {
         let mut at = 0;
         for (range, new) in edits {
             if range.start < at {
-                return Err(Error::OverlappingEdits {
-                    offset: range.start,
-                });
+                return Err(Error::OverlappingEdits { offset: range.start });
             }
             out.extend_from_slice(&text[at..range.start]);
             out.extend_from_slice(new);
@@ -200,23 +183,14 @@ impl<'a> Edits<'a> {
     /// The blanks at the start of a position's line.
     fn indent(&self, at: usize) -> Vec<u8> {
         let text = self.doc.text();
-        let line = text[..at]
-            .iter()
-            .rposition(|&b| b == b'\n')
-            .map_or(0, |n| n + 1);
-        text[line..at]
-            .iter()
-            .copied()
-            .take_while(|b| matches!(b, b' ' | b'\t'))
-            .collect()
+        let line = text[..at].iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
+        text[line..at].iter().copied().take_while(|b| matches!(b, b' ' | b'\t')).collect()
     }
 }
 
 /// Puts an indent before every line.
 fn indented(text: &[u8], indent: &[u8]) -> Vec<u8> {
-    let lines: Vec<Vec<u8>> = text
-        .split(|&b| b == b'\n')
-        .map(|line| [indent, line].concat())
-        .collect();
+    let lines: Vec<Vec<u8>> =
+        text.split(|&b| b == b'\n').map(|line| [indent, line].concat()).collect();
     lines.join(&b'\n')
 }

@@ -40,11 +40,7 @@ pub(super) trait TextMessage: Default {
 /// Remembers a field that Caffe would refuse.
 pub(super) fn note(message: &'static str, field: Field<'_>, unknown: &mut Vec<Unknown>) {
     if unknown.len() < MAX_UNKNOWN {
-        unknown.push(Unknown {
-            message,
-            field: field.name().to_owned(),
-            id: field.id(),
-        });
+        unknown.push(Unknown { message, field: field.name().to_owned(), id: field.id() });
     }
 }
 
@@ -73,9 +69,7 @@ impl Scalar for Bytes {
 /// Takes the one value of a field that is not repeated.
 fn once<T>(slot: &Option<T>, field: Field<'_>) -> Result<()> {
     if slot.is_some() {
-        return Err(field
-            .value()
-            .expected(format!("\"{}\" only once", field.name())));
+        return Err(field.value().expected(format!("\"{}\" only once", field.name())));
     }
     if field.value().kind() == ValueKind::List {
         return Err(field.value().expected("one value instead of a list"));
@@ -133,10 +127,7 @@ fn blobs(slot: &mut Vec<Bytes>, field: Field<'_>, unknown: &mut Vec<Unknown>) ->
 fn word(value: Value<'_>, names: &[(&str, i32)]) -> Result<i32> {
     let found = match value.as_word() {
         Some(word) => names.iter().find(|(name, _)| *name == word).map(|n| n.1),
-        None => value
-            .as_i32()
-            .ok()
-            .filter(|v| names.iter().any(|(_, n)| n == v)),
+        None => value.as_i32().ok().filter(|v| names.iter().any(|(_, n)| n == v)),
     };
     found.ok_or_else(|| {
         let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
@@ -151,10 +142,8 @@ fn enumeration(slot: &mut Option<i32>, field: Field<'_>, names: &[(&str, i32)]) 
 }
 
 const PHASES: &[(&str, i32)] = &[("TRAIN", Phase::Train as i32), ("TEST", Phase::Test as i32)];
-const SHARE_MODES: &[(&str, i32)] = &[
-    ("STRICT", ShareMode::Strict as i32),
-    ("PERMISSIVE", ShareMode::Permissive as i32),
-];
+const SHARE_MODES: &[(&str, i32)] =
+    &[("STRICT", ShareMode::Strict as i32), ("PERMISSIVE", ShareMode::Permissive as i32)];
 const ELTWISE_OPS: &[(&str, i32)] = &[
     ("PROD", EltwiseOp::Prod as i32),
     ("SUM", EltwiseOp::Sum as i32),
@@ -383,14 +372,9 @@ impl TextMessage for V1LayerParameter {
 fn v1_type(value: Value<'_>) -> Result<i32> {
     let found = match value.as_word() {
         Some(word) => V1LayerType::from_word(&word),
-        None => value
-            .as_i32()
-            .ok()
-            .and_then(|n| V1LayerType::try_from(n).ok()),
+        None => value.as_i32().ok().and_then(|n| V1LayerType::try_from(n).ok()),
     };
-    found
-        .map(|t| t as i32)
-        .ok_or_else(|| value.expected("a layer type of the old form"))
+    found.map(|t| t as i32).ok_or_else(|| value.expected("a layer type of the old form"))
 }
 
 /// The layers of either form, with the field each came from.

@@ -76,11 +76,7 @@ impl<'a> Lexer<'a> {
                 Token::Symbol(symbol)
             }
         };
-        Ok(Lexeme {
-            token,
-            start,
-            end: self.at,
-        })
+        Ok(Lexeme { token, start, end: self.at })
     }
 
     fn number(&mut self) -> Result<Token, Failure> {

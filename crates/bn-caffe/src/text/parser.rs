@@ -16,20 +16,10 @@ struct Open {
 /// The text is at most [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES) long, so positions fit 32
 /// bits.
 pub(super) fn parse(text: &[u8]) -> Result<Vec<Node>, Failure> {
-    let start = if text.starts_with(b"\xef\xbb\xbf") {
-        3
-    } else {
-        0
-    };
-    let mut parser = Parser {
-        text,
-        lexer: Lexer::new(text, start),
-        nodes: Vec::new(),
-    };
+    let start = if text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let mut parser = Parser { text, lexer: Lexer::new(text, start), nodes: Vec::new() };
     let all = Span::new(start, text.len());
-    parser
-        .nodes
-        .push(Node::new(Span::new(start, start), all, Kind::Message));
+    parser.nodes.push(Node::new(Span::new(start, start), all, Kind::Message));
     parser.run()?;
     let count = parser.nodes.len() as u32;
     parser.nodes[0].next = count;
@@ -140,10 +130,7 @@ impl Parser<'_> {
                 self.value(lexeme, name, false)
             }
             Token::Symbol(b'{' | b'<') => self.value(lexeme, name, false),
-            _ => Err(Failure::new(
-                lexeme.start,
-                "\":\" or \"{\" after the field name",
-            )),
+            _ => Err(Failure::new(lexeme.start, "\":\" or \"{\" after the field name")),
         }
     }
 
@@ -160,19 +147,11 @@ impl Parser<'_> {
         let kind = match lexeme.token {
             Token::Symbol(open @ (b'{' | b'<')) => {
                 let close = if open == b'{' { b'}' } else { b'>' };
-                opened = Some(Open {
-                    node,
-                    close,
-                    list: false,
-                });
+                opened = Some(Open { node, close, list: false });
                 Kind::Message
             }
             Token::Symbol(b'[') if !in_list => {
-                opened = Some(Open {
-                    node,
-                    close: b']',
-                    list: true,
-                });
+                opened = Some(Open { node, close: b']', list: true });
                 Kind::List
             }
             Token::Symbol(b'-') => {
@@ -212,7 +191,5 @@ impl Parser<'_> {
 
 /// Whether a word names an infinity or a NaN, in any case.
 pub(super) fn is_special_float(word: &[u8]) -> bool {
-    [&b"inf"[..], b"infinity", b"nan"]
-        .iter()
-        .any(|w| word.eq_ignore_ascii_case(w))
+    [&b"inf"[..], b"infinity", b"nan"].iter().any(|w| word.eq_ignore_ascii_case(w))
 }

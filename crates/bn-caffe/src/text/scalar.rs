@@ -53,17 +53,9 @@ impl Value<'_> {
     /// The value as an integer between two bounds.
     fn integer(self, min: i64, max: u64, what: &str) -> Result<i128> {
         let (negative, digits) = self.sign_and_digits();
-        let value = (self.kind() == ValueKind::Number)
-            .then(|| magnitude(&digits))
-            .flatten();
+        let value = (self.kind() == ValueKind::Number).then(|| magnitude(&digits)).flatten();
         value
-            .map(|v| {
-                if negative {
-                    -i128::from(v)
-                } else {
-                    i128::from(v)
-                }
-            })
+            .map(|v| if negative { -i128::from(v) } else { i128::from(v) })
             .filter(|v| (i128::from(min)..=i128::from(max)).contains(v))
             .ok_or_else(|| self.expected(what))
     }
@@ -73,8 +65,7 @@ impl Value<'_> {
     /// # Errors
     /// [`Error::Text`](crate::Error::Text) where it is no integer of this range.
     pub fn as_i32(self) -> Result<i32> {
-        self.integer(i32::MIN.into(), i32::MAX as u64, "a 32-bit integer")
-            .map(|v| v as i32)
+        self.integer(i32::MIN.into(), i32::MAX as u64, "a 32-bit integer").map(|v| v as i32)
     }
 
     /// The value as an `int64`.
@@ -82,8 +73,7 @@ impl Value<'_> {
     /// # Errors
     /// [`Error::Text`](crate::Error::Text) where it is no integer of this range.
     pub fn as_i64(self) -> Result<i64> {
-        self.integer(i64::MIN, i64::MAX as u64, "a 64-bit integer")
-            .map(|v| v as i64)
+        self.integer(i64::MIN, i64::MAX as u64, "a 64-bit integer").map(|v| v as i64)
     }
 
     /// The value as a `uint32`.
@@ -91,8 +81,7 @@ impl Value<'_> {
     /// # Errors
     /// [`Error::Text`](crate::Error::Text) where it is no integer of this range.
     pub fn as_u32(self) -> Result<u32> {
-        self.integer(0, u32::MAX.into(), "a 32-bit integer without sign")
-            .map(|v| v as u32)
+        self.integer(0, u32::MAX.into(), "a 32-bit integer without sign").map(|v| v as u32)
     }
 
     /// The value as a `bool`: `true`, `t`, `1`, `false`, `f`, `0`.
@@ -159,11 +148,7 @@ fn magnitude(digits: &str) -> Option<u64> {
 fn unescape(mut text: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     /// Takes up to `max` digits of a radix from the front.
     fn digits(text: &mut &[u8], radix: u32, max: usize) -> Option<u32> {
-        let len = text
-            .iter()
-            .take(max)
-            .take_while(|&&b| (b as char).is_digit(radix))
-            .count();
+        let len = text.iter().take(max).take_while(|&&b| (b as char).is_digit(radix)).count();
         let (head, tail) = text.split_at(len);
         *text = tail;
         u32::from_str_radix(std::str::from_utf8(head).ok()?, radix).ok()
@@ -189,11 +174,7 @@ fn unescape(mut text: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
                 digits(&mut text, 16, 2).ok_or("hexadecimal digits after \"\\x\"")? as u8
             }
             b'0'..=b'7' => {
-                let more = text
-                    .iter()
-                    .take(2)
-                    .take_while(|b| (b'0'..=b'7').contains(b))
-                    .count();
+                let more = text.iter().take(2).take_while(|b| (b'0'..=b'7').contains(b)).count();
                 let tail = digits(&mut text, 8, more).unwrap_or(0);
                 let value = (u32::from(escape - b'0') << (3 * more)) + tail;
                 u8::try_from(value).map_err(|_| "an octal escape up to \\377")?
@@ -202,9 +183,7 @@ fn unescape(mut text: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
                 let len = if escape == b'u' { 4 } else { 8 };
                 let before = text.len();
                 let code = digits(&mut text, 16, len).filter(|_| before - text.len() == len);
-                let c = code
-                    .and_then(char::from_u32)
-                    .ok_or("a Unicode character's number")?;
+                let c = code.and_then(char::from_u32).ok_or("a Unicode character's number")?;
                 out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                 continue;
             }

@@ -42,15 +42,9 @@ mod reader {
     use crate::limits::{MAX_BLOBS, MAX_DEPTH, MAX_LAYERS};
     use crate::weights::{Caffemodel, WeightLayer, parse::limit};
 
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "errors are handed over as they come"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "errors are handed over as they come")]
     fn broken(place: &str, problem: impl ToString) -> Error {
-        Error::Hdf5 {
-            place: place.to_owned(),
-            problem: problem.to_string(),
-        }
+        Error::Hdf5 { place: place.to_owned(), problem: problem.to_string() }
     }
 
     pub(super) fn read(file: Bytes) -> Result<Caffemodel> {
@@ -71,19 +65,9 @@ mod reader {
         budget: &mut usize,
         model: &mut Caffemodel,
     ) -> Result<()> {
-        limit(
-            || format!("/data/{name}"),
-            "levels of groups",
-            depth,
-            MAX_DEPTH as u64,
-        )?;
+        limit(|| format!("/data/{name}"), "levels of groups", depth, MAX_DEPTH as u64)?;
         let sets = group.datasets().map_err(|e| broken(name, e))?;
-        limit(
-            || format!("/data/{name}"),
-            "blobs",
-            sets.len(),
-            MAX_BLOBS as u64,
-        )?;
+        limit(|| format!("/data/{name}"), "blobs", sets.len(), MAX_BLOBS as u64)?;
         if !name.is_empty() && !sets.is_empty() {
             let blobs: Result<Vec<Blob>> = (0..sets.len())
                 .map(|index| blob(group, &format!("{name}/{index}"), index, budget))
@@ -93,11 +77,7 @@ mod reader {
             model.push(WeightLayer::new(name, "", &blobs?));
         }
         for inner in group.groups().map_err(|e| broken(name, e))? {
-            let full = if name.is_empty() {
-                inner.clone()
-            } else {
-                format!("{name}/{inner}")
-            };
+            let full = if name.is_empty() { inner.clone() } else { format!("{name}/{inner}") };
             let inner = group.group(&inner).map_err(|e| broken(&full, e))?;
             walk(&inner, &full, depth + 1, budget, model)?;
         }
@@ -107,32 +87,21 @@ mod reader {
     fn blob(group: &Group, place: &str, index: usize, budget: &mut usize) -> Result<Blob> {
         let broken = |e: &dyn ToString| broken(place, e.to_string());
         let set = group.dataset(&index.to_string()).map_err(|e| broken(&e))?;
-        let dims: Vec<usize> = set
-            .shape()
-            .map_err(|e| broken(&e))?
-            .iter()
-            .map(|&d| d as usize)
-            .collect();
+        let dims: Vec<usize> =
+            set.shape().map_err(|e| broken(&e))?.iter().map(|&d| d as usize).collect();
         let shape = Shape::new(dims).map_err(|e| broken(&e))?;
         // Caffe stores blobs plainly, so all values together are no larger than the file. A
         // compressed data set of zeros could claim far more.
         let kind = set.dtype().map_err(|e| broken(&e))?;
         let size = if kind == DType::F64 { 8 } else { 4 };
-        *budget = budget
-            .checked_sub(shape.count().saturating_mul(size))
-            .ok_or_else(|| {
-                broken(&format!(
-                    "{} values, expected no more than the file holds",
-                    shape.count()
-                ))
-            })?;
+        *budget = budget.checked_sub(shape.count().saturating_mul(size)).ok_or_else(|| {
+            broken(&format!("{} values, expected no more than the file holds", shape.count()))
+        })?;
         let blob = match kind {
             DType::F32 => Blob::from_f32(shape, &set.read_f32().map_err(|e| broken(&e))?),
             DType::F64 => Blob::from_f64(shape, &set.read_f64().map_err(|e| broken(&e))?),
             other => {
-                return Err(broken(&format!(
-                    "elements of {other:?}, expected float or double"
-                )));
+                return Err(broken(&format!("elements of {other:?}, expected float or double")));
             }
         };
         blob.map_err(|e| broken(&e))

@@ -105,12 +105,7 @@ impl WeightLayer {
                 expected: "a name in UTF-8",
             });
         }
-        let place = || {
-            format!(
-                "layer \"{}\"",
-                String::from_utf8_lossy(&field[name.clone()])
-            )
-        };
+        let place = || format!("layer \"{}\"", String::from_utf8_lossy(&field[name.clone()]));
         super::parse::limit(place, "blobs", blobs, crate::limits::MAX_BLOBS as u64)?;
         Ok(Self {
             form,
@@ -192,18 +187,9 @@ impl WeightLayer {
     /// # Errors
     /// [`Error::Blob`] with layer, index and what is wrong.
     pub fn blob(&self, index: usize) -> Result<Blob> {
-        let problem = |problem| Error::Blob {
-            layer: self.name().to_owned(),
-            blob: index,
-            problem,
-        };
-        let missing = || BlobProblem::Missing {
-            blobs: self.blob_count(),
-        };
-        let message = self
-            .raw_blobs()
-            .nth(index)
-            .ok_or_else(|| problem(missing()))?;
+        let problem = |problem| Error::Blob { layer: self.name().to_owned(), blob: index, problem };
+        let missing = || BlobProblem::Missing { blobs: self.blob_count() };
+        let message = self.raw_blobs().nth(index).ok_or_else(|| problem(missing()))?;
         Blob::parse(&message).map_err(problem)
     }
 
@@ -240,13 +226,7 @@ impl WeightLayer {
             }
         }
         super::parse::limit(place, "bytes of settings", bytes, MAX_SETTINGS_BYTES as u64)?;
-        let decode = |message| {
-            move |source| Error::Decode {
-                place: place(),
-                message,
-                source,
-            }
-        };
+        let decode = |message| move |source| Error::Decode { place: place(), message, source };
         match self.form {
             Form::V2 => LayerParameter::decode(self.body()).map_err(decode("LayerParameter")),
             Form::V1 => {

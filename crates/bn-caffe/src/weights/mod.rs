@@ -95,8 +95,7 @@ impl Caffemodel {
     /// Removes every layer of a name; returns how many there were.
     pub fn remove(&mut self, name: &str) -> usize {
         let before = self.parts.len();
-        self.parts
-            .retain(|part| !matches!(part, Part::Layer(l) if l.name() == name));
+        self.parts.retain(|part| !matches!(part, Part::Layer(l) if l.name() == name));
         before - self.parts.len()
     }
 }

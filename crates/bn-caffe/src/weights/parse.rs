@@ -18,17 +18,9 @@ impl Caffemodel {
     /// [`Error::Io`], and those of [`Self::parse`] inside [`Error::InFile`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let io = |source| Error::Io {
-            path: path.into(),
-            source,
-        };
+        let io = |source| Error::Io { path: path.into(), source };
         let size = std::fs::metadata(path).map_err(io)?.len();
-        limit(
-            || path.display().to_string(),
-            "bytes",
-            size as usize,
-            MAX_WEIGHT_BYTES,
-        )?;
+        limit(|| path.display().to_string(), "bytes", size as usize, MAX_WEIGHT_BYTES)?;
         Self::parse(std::fs::read(path).map_err(io)?).map_err(|e| e.in_file(path))
     }
 
@@ -72,22 +64,12 @@ impl Caffemodel {
             other_start = field.end;
             let start = field.payload_start - field.start;
             let bytes = file.slice(field.start..field.end);
-            parts.push(Part::Layer(WeightLayer::parse(
-                form,
-                bytes,
-                start,
-                field.start,
-            )?));
+            parts.push(Part::Layer(WeightLayer::parse(form, bytes, start, field.start)?));
         }
         if other_start < file.len() {
             parts.push(Part::Other(file.slice(other_start..)));
         }
-        limit(
-            || "weights".into(),
-            "bytes of settings",
-            settings,
-            MAX_SETTINGS_BYTES as u64,
-        )?;
+        limit(|| "weights".into(), "bytes of settings", settings, MAX_SETTINGS_BYTES as u64)?;
         // The schema has no layers, so this passes over them.
         let net = NetParameter::decode(file).map_err(|source| Error::Decode {
             place: "weights".into(),
@@ -106,12 +88,7 @@ pub(super) fn limit(
     limit: u64,
 ) -> Result<()> {
     if found as u64 > limit {
-        return Err(Error::TooLarge {
-            place: place(),
-            what,
-            found: found as u64,
-            limit,
-        });
+        return Err(Error::TooLarge { place: place(), what, found: found as u64, limit });
     }
     Ok(())
 }

@@ -37,10 +37,7 @@ impl Caffemodel {
             self.write_to(&mut out)?;
             out.flush()
         };
-        write().map_err(|source| Error::Io {
-            path: path.into(),
-            source,
-        })
+        write().map_err(|source| Error::Io { path: path.into(), source })
     }
 
     /// Bytes the file takes.

@@ -18,11 +18,7 @@ fn exercise_weights(bytes: &[u8]) -> bool {
         return false;
     };
     if !bytes.starts_with(b"\x89HDF") {
-        assert_eq!(
-            weights.to_bytes(),
-            bytes,
-            "an unchanged file came back changed"
-        );
+        assert_eq!(weights.to_bytes(), bytes, "an unchanged file came back changed");
     }
     for layer in weights.layers() {
         let _ = (layer.type_name(), layer.parameter());

@@ -50,24 +50,14 @@ fn peak(run: impl FnOnce()) -> usize {
 /// What any file may take, besides a multiple of its size: 16,384 layers of the largest kind.
 const CONSTANT: usize = 64 << 20;
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the figures are for whoever runs the test"
-)]
+#[expect(clippy::print_stdout, reason = "the figures are for whoever runs the test")]
 fn bounded(what: &str, bytes: &[u8], multiple: usize, exercise: fn(&[u8]) -> bool) {
     let used = peak(|| {
         exercise(bytes);
     });
     let allowed = multiple * bytes.len() + CONSTANT;
-    println!(
-        "{what}: {} bytes of file, {used} bytes at most",
-        bytes.len()
-    );
-    assert!(
-        used <= allowed,
-        "{what}: {used} bytes for a file of {}",
-        bytes.len()
-    );
+    println!("{what}: {} bytes of file, {used} bytes at most", bytes.len());
+    assert!(used <= allowed, "{what}: {used} bytes for a file of {}", bytes.len());
 }
 
 /// A length-delimited field.
@@ -100,16 +90,10 @@ fn weights_that_claim_much_take_little() {
         ("half a million empty param", repeated(params, 1 << 19)),
         ("a million empty rules", repeated(b"\x42\0", 1 << 20)),
         ("a million empty bottoms", repeated(b"\x1a\0", 1 << 20)),
-        (
-            "a million unknown fields",
-            repeated(b"\xc8\x0c\x01", 1 << 20),
-        ),
+        ("a million unknown fields", repeated(b"\xc8\x0c\x01", 1 << 20)),
         ("a million inputs", b"\x1a\0".repeat(1 << 20)),
         ("a million open groups", vec![0x0b; 1 << 20]),
-        (
-            "a million open groups in a layer",
-            field(100, &vec![0x0b; 1 << 20]),
-        ),
+        ("a million open groups in a layer", field(100, &vec![0x0b; 1 << 20])),
     ] {
         bounded(what, &bytes, 64, exercise_weights);
     }
@@ -124,47 +108,28 @@ fn texts_that_nest_or_repeat_take_little() {
         ("a million messages", "a{}".repeat(1 << 20)),
         ("a million layers", "layer{}".repeat(1 << 20)),
         ("16384 layers", "layer{}".repeat(1 << 14)),
-        (
-            "a million dimensions",
-            format!("input_dim:[1{}]", ",1".repeat(1 << 20)),
-        ),
-        (
-            "a million rules",
-            format!("layer{{{}}}", "include{}".repeat(1 << 18)),
-        ),
+        ("a million dimensions", format!("input_dim:[1{}]", ",1".repeat(1 << 20))),
+        ("a million rules", format!("layer{{{}}}", "include{}".repeat(1 << 18))),
         ("a million comments", "#\n".repeat(1 << 20)),
         ("an open string", format!("a: \"{}", "\\".repeat(1 << 20))),
-        (
-            "a string in a million parts",
-            format!("a:{}", "''".repeat(1 << 20)),
-        ),
+        ("a string in a million parts", format!("a:{}", "''".repeat(1 << 20))),
     ] {
         bounded(what, text.as_bytes(), 64, exercise_text);
     }
 }
 
 #[test]
-#[expect(
-    clippy::print_stdout,
-    reason = "the figures are for whoever runs the test"
-)]
+#[expect(clippy::print_stdout, reason = "the figures are for whoever runs the test")]
 fn plain_weights_are_not_copied() {
     let values = vec![0.5f32; 4 << 20];
     let mut weights = Caffemodel::default();
-    weights.push(WeightLayer::new(
-        "conv",
-        "Convolution",
-        &[samples::blob(&values)],
-    ));
+    weights.push(WeightLayer::new("conv", "Convolution", &[samples::blob(&values)]));
     let bytes = weights.to_bytes();
     let size = bytes.len();
     drop((weights, values));
     let used = peak(|| {
         let weights = Caffemodel::parse(bytes).expect("readable");
-        let blob = weights
-            .layer("conv")
-            .and_then(|l| l.blob(0).ok())
-            .expect("a blob");
+        let blob = weights.layer("conv").and_then(|l| l.blob(0).ok()).expect("a blob");
         assert!(blob.values().all(|v| v == 0.5));
         let net = Net::from_weights(&weights).expect("readable");
         assert_eq!(net.layers.len(), 1);

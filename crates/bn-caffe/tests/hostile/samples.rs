@@ -15,19 +15,12 @@ pub fn weights() -> Vec<u8> {
         name: Some("sample".into()),
         input: vec!["data".into()],
         input_dim: vec![1, 2, 4, 4],
-        state: Some(NetState {
-            stage: vec!["deploy".into()],
-            ..NetState::default()
-        }),
+        state: Some(NetState { stage: vec!["deploy".into()], ..NetState::default() }),
         ..NetParameter::default()
     };
     let mut out = net.encode_to_vec();
     let shape = || Some(BlobShape { dim: vec![2] });
-    let single = BlobProto {
-        shape: shape(),
-        data: vec![1.0, 2.0],
-        ..BlobProto::default()
-    };
+    let single = BlobProto { shape: shape(), data: vec![1.0, 2.0], ..BlobProto::default() };
     let double = BlobProto {
         shape: shape(),
         double_data: vec![0.5, 1e-310],
@@ -44,9 +37,7 @@ pub fn weights() -> Vec<u8> {
         ..BlobProto::default()
     };
     let half = BlobProto {
-        shape: Some(BlobShape {
-            dim: vec![2, 1, 1, 1],
-        }),
+        shape: Some(BlobShape { dim: vec![2, 1, 1, 1] }),
         raw_data_type: Some(2),
         raw_data: Some(vec![0, 0x3c, 0, 0x40].into()),
         ..BlobProto::default()
@@ -63,17 +54,9 @@ pub fn weights() -> Vec<u8> {
             type_name: Some("BatchNorm".into()),
             bottom: vec!["data".into()],
             top: vec!["bn".into()],
-            param: vec![
-                ParamSpec {
-                    lr_mult: Some(0.0),
-                    ..ParamSpec::default()
-                };
-                3
-            ],
+            param: vec![ParamSpec { lr_mult: Some(0.0), ..ParamSpec::default() }; 3],
             phase: Some(0),
-            blobs: [&single, &double, &legacy]
-                .map(|b| b.encode_to_vec().into())
-                .to_vec(),
+            blobs: [&single, &double, &legacy].map(|b| b.encode_to_vec().into()).to_vec(),
             batch_norm_param: Some(BatchNormParameter {
                 eps: Some(1e-3),
                 ..BatchNormParameter::default()

@@ -37,11 +37,7 @@ fn shared() -> PathBuf {
 
 /// Fails unless a condition holds.
 fn ensure(condition: bool, message: impl FnOnce() -> String) -> Outcome {
-    if condition {
-        Ok(())
-    } else {
-        Err(message().into())
-    }
+    if condition { Ok(()) } else { Err(message().into()) }
 }
 
 fn json(path: impl AsRef<Path>) -> Result<serde_json::Value, Failed> {

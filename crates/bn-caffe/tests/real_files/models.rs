@@ -76,11 +76,7 @@ pub fn trials() -> Vec<Trial> {
         add("weights_round_trip", weights_round_trip);
         add("prototxt_round_trip", prototxt_round_trip);
     }
-    trials.push(trial(
-        "traced_trunks_pass_caffes_checks",
-        "models/expected",
-        trunks,
-    ));
+    trials.push(trial("traced_trunks_pass_caffes_checks", "models/expected", trunks));
     trials
 }
 
@@ -98,35 +94,22 @@ fn inspection(model: &Model, path: &Path) -> Outcome {
     let (mut pairs, mut denormal) = (0, 0);
     for layer in &found.layers {
         let harmless = |w: &Warning| {
-            matches!(
-                w,
-                Warning::MissingScale | Warning::SharedOutput { .. } | Warning::NoWeights
-            )
+            matches!(w, Warning::MissingScale | Warning::SharedOutput { .. } | Warning::NoWeights)
         };
         let serious: Vec<_> = layer.warnings.iter().filter(|w| !harmless(w)).collect();
-        ensure(serious.is_empty(), || {
-            format!("{}: {serious:?}", layer.name)
-        })?;
+        ensure(serious.is_empty(), || format!("{}: {serious:?}", layer.name))?;
         let Detail::BatchNorm(bn) = &layer.detail else {
             continue;
         };
         pairs += usize::from(bn.scale.is_some());
-        ensure(bn.eps == model.eps, || {
-            format!("{}: eps {}", layer.name, bn.eps)
-        })?;
-        ensure(bn.uses_global_stats, || {
-            format!("{}: batch statistics", layer.name)
-        })?;
+        ensure(bn.eps == model.eps, || format!("{}: eps {}", layer.name, bn.eps))?;
+        ensure(bn.uses_global_stats, || format!("{}: batch statistics", layer.name))?;
         let statistics = bn.statistics.ok_or("no statistics")?;
-        ensure(statistics.factor == 1.0, || {
-            format!("{}: factor", layer.name)
-        })?;
+        ensure(statistics.factor == 1.0, || format!("{}: factor", layer.name))?;
         ensure(bn.channels.is_some_and(|c| c > 0), || "no channels".into())?;
         denormal += statistics.denormal_variances;
     }
-    ensure(pairs == model.pairs, || {
-        format!("{pairs} pairs, expected {}", model.pairs)
-    })?;
+    ensure(pairs == model.pairs, || format!("{pairs} pairs, expected {}", model.pairs))?;
     ensure(denormal == model.denormal, || {
         format!("{denormal} denormal variances, expected {}", model.denormal)
     })
@@ -136,32 +119,22 @@ fn inspection(model: &Model, path: &Path) -> Outcome {
 fn weights_round_trip(model: &Model, path: &Path) -> Outcome {
     let bytes = std::fs::read(path.join(model.weights))?;
     let mut weights = Caffemodel::parse(bytes.clone())?;
-    ensure(weights.to_bytes() == bytes, || {
-        "unchanged weights differ".into()
-    })?;
+    ensure(weights.to_bytes() == bytes, || "unchanged weights differ".into())?;
     for layer in weights.layers_mut() {
         let blobs = layer.blobs()?;
         layer.edit(|_| Ok(()))?;
         layer.set_blobs(&blobs)?;
     }
-    ensure(weights.encoded_len() == weights.to_bytes().len(), || {
-        "length".into()
-    })?;
-    ensure(weights.to_bytes() == bytes, || {
-        "rewritten weights differ".into()
-    })
+    ensure(weights.encoded_len() == weights.to_bytes().len(), || "length".into())?;
+    ensure(weights.to_bytes() == bytes, || "rewritten weights differ".into())
 }
 
 /// Written back unchanged; then one layer is removed and only its lines are gone.
 fn prototxt_round_trip(model: &Model, path: &Path) -> Outcome {
     let doc = Document::read(path.join(model.prototxt))?;
     let text = doc.text();
-    ensure(text == std::fs::read(path.join(model.prototxt))?, || {
-        "text differs".into()
-    })?;
-    ensure(Edits::new(&doc).apply()? == text, || {
-        "no edits, other text".into()
-    })?;
+    ensure(text == std::fs::read(path.join(model.prototxt))?, || "text differs".into())?;
+    ensure(Edits::new(&doc).apply()? == text, || "no edits, other text".into())?;
 
     let net = Net::from_document(&doc)?;
     let batch_norm = net.layers.iter().find(|l| l.type_name() == "BatchNorm");
@@ -171,9 +144,7 @@ fn prototxt_round_trip(model: &Model, path: &Path) -> Outcome {
     edits.remove(field);
     let shorter = Net::parse(edits.apply()?)?;
     let rest = net.layers.iter().filter(|l| l.name() != layer.name());
-    let same = rest
-        .map(|l| &l.parameter)
-        .eq(shorter.layers.iter().map(|l| &l.parameter));
+    let same = rest.map(|l| &l.parameter).eq(shorter.layers.iter().map(|l| &l.parameter));
     ensure(same, || "other layers changed".into())
 }
 

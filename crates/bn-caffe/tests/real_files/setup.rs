@@ -14,11 +14,7 @@ use crate::{Outcome, ensure, json, trial};
 const ELSEWHERE: [&str; 2] = ["bn_channels_change", "bn_two_tops"];
 
 pub fn trials() -> Vec<Trial> {
-    vec![trial(
-        "setup_cases_end_as_in_caffe",
-        "oracle/errors.json",
-        cases,
-    )]
+    vec![trial("setup_cases_end_as_in_caffe", "oracle/errors.json", cases)]
 }
 
 fn cases(path: &Path) -> Outcome {
@@ -30,38 +26,21 @@ fn cases(path: &Path) -> Outcome {
             continue;
         }
         let inputs = case["inputs"].as_object().ok_or("no inputs")?;
-        let text = inputs
-            .values()
-            .next()
-            .and_then(|v| v.as_str())
-            .ok_or("no prototxt")?;
+        let text = inputs.values().next().and_then(|v| v.as_str()).ok_or("no prototxt")?;
         let refused = set_up(name, text).err();
         let aborts = case["exit"].as_i64() != Some(0);
         ensure(refused.is_some() == aborts, || {
-            format!(
-                "{name}: Caffe {}, here {refused:?}",
-                if aborts { "aborts" } else { "accepts" }
-            )
+            format!("{name}: Caffe {}, here {refused:?}", if aborts { "aborts" } else { "accepts" })
         })?;
         if let Some(error) = refused {
             // Each message names the layer, what was found and what is expected.
             let message = error.to_string();
-            let layer = if name.starts_with("bn") {
-                "\"b\""
-            } else {
-                "\"s\""
-            };
-            ensure(
-                message.contains(layer) && message.contains("expected"),
-                || message,
-            )?;
+            let layer = if name.starts_with("bn") { "\"b\"" } else { "\"s\"" };
+            ensure(message.contains(layer) && message.contains("expected"), || message)?;
         }
         checked += 1;
     }
-    ensure(
-        checked == cases.as_array().map_or(0, Vec::len) - ELSEWHERE.len(),
-        || "count".into(),
-    )
+    ensure(checked == cases.as_array().map_or(0, Vec::len) - ELSEWHERE.len(), || "count".into())
 }
 
 fn set_up(name: &str, text: &str) -> Result<()> {

@@ -46,13 +46,6 @@ pub struct FillerParameter {
 
 impl FillerParameter {
     /// The kinds that Caffe knows; another one aborts it.
-    pub const KINDS: [&'static str; 7] = [
-        "constant",
-        "gaussian",
-        "positive_unitball",
-        "uniform",
-        "xavier",
-        "msra",
-        "bilinear",
-    ];
+    pub const KINDS: [&'static str; 7] =
+        ["constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear"];
 }

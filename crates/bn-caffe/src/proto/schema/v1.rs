@@ -67,9 +67,6 @@ pub struct V1LayerParameter {
 impl V1LayerParameter {
     /// Numbers of the fields above other than the blobs.
     pub(crate) fn is_setting(number: u32) -> bool {
-        matches!(
-            number,
-            1..=5 | 7 | 8 | 10 | 17 | 24 | 30 | 32 | 33 | 35 | 1001 | 1002
-        )
+        matches!(number, 1..=5 | 7 | 8 | 10 | 17 | 24 | 30 | 32 | 33 | 35 | 1001 | 1002)
     }
 }

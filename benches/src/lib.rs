@@ -1,0 +1,1 @@
+//! Benchmarks of the batch normalisation backends over real network shapes.
