@@ -129,6 +129,14 @@ pub enum Error {
         /// What Caffe requires.
         expected: String,
     },
+    /// A backend that refuses what a layer asks of it, or fails.
+    #[error("layer \"{layer}\": {source}")]
+    Backend {
+        /// The layer's name.
+        layer: String,
+        /// What the backend said.
+        source: bn_core::Error,
+    },
 }
 
 impl Error {

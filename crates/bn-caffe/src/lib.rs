@@ -1,4 +1,4 @@
-//! Caffe's files, read, checked, matched and rewritten.
+//! Caffe's batch normalisation: its files read, checked, matched and rewritten, its layers run.
 //!
 //! Caffe realises batch normalisation as two layers, BatchNorm and Scale, and stores it in its own
 //! way: running *sums* of mean and variance, and a factor that divides them. This crate reads the
@@ -14,6 +14,7 @@
 //! | [`net`] | the net: upgrades, phases, checks, connections, BatchNorm and its Scale |
 //! | [`bind`] | weights matched to a net by name |
 //! | [`inspect`] | what the normalisation layers hold, and what looks wrong |
+//! | [`layer`] | BatchNorm, Scale and Bias, forward and backward, to the bit or on a backend |
 //!
 //! # Contract
 //!
@@ -48,8 +49,10 @@ pub mod bind;
 pub mod blob;
 pub mod error;
 pub mod inspect;
+pub mod layer;
 pub mod limits;
 pub mod net;
+
 pub mod proto;
 pub mod text;
 pub mod weights;
