@@ -129,6 +129,14 @@ pub enum Error {
         /// What Caffe requires.
         expected: String,
     },
+    /// A directory of recorded runs that cannot be replayed.
+    #[error("{}: {problem}", place.display())]
+    Oracle {
+        /// The file or folder.
+        place: PathBuf,
+        /// What is wrong there.
+        problem: String,
+    },
     /// A backend that refuses what a layer asks of it, or fails.
     #[error("layer \"{layer}\": {source}")]
     Backend {

@@ -14,6 +14,7 @@
 //! | [`net`] | the net: upgrades, phases, checks, connections, BatchNorm and its Scale |
 //! | [`bind`] | weights matched to a net by name |
 //! | [`inspect`] | what the normalisation layers hold, and what looks wrong |
+//! | [`oracle`] | runs of real Caffe replayed, with the errors as data |
 //! | [`layer`] | BatchNorm, Scale and Bias, forward and backward, to the bit or on a backend |
 //!
 //! # Contract
@@ -52,6 +53,7 @@ pub mod inspect;
 pub mod layer;
 pub mod limits;
 pub mod net;
+pub mod oracle;
 
 pub mod proto;
 pub mod text;

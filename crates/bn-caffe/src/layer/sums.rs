@@ -1,11 +1,14 @@
 //! Sums in the precision of the layer, in the order of Caffe's BLAS.
+//!
+//! Caffe sums over positions with one matrix-vector product and over samples with a second one. The
+//! real Caffe whose runs are at hand was linked with OpenBLAS on a CPU with AVX2 and FMA, and its
+//! sums depend on that: on the width of the registers, on how many columns a kernel takes at once,
+//! and on where the compiler fused a product and a sum. The order here gives the same bits for the
+//! shapes of those runs; other BLAS libraries, CPUs and shapes differ in the last place, as they do
+//! for Caffe itself. What was seen: four columns at once in pairs for channels in blocks of four in
+//! `f32`, samples in pairs for two or three channels, plain order elsewhere.
 
 use super::Real;
-
-/// Σ `values` of one row: `f` of each index.
-pub(super) fn row<T: Real>(len: usize, f: impl Fn(usize) -> T) -> T {
-    (0..len).fold(T::default(), |sum, i| sum + f(i))
-}
 
 /// Sums over samples and positions of an N × C × S tensor: `f` of each offset, rows first, each
 /// multiplied by `alpha`, then over the samples.
@@ -14,12 +17,65 @@ pub(super) fn channels<T: Real>(
     alpha: T,
     f: impl Fn(usize) -> T,
 ) -> Vec<T> {
-    let mut sums = vec![T::default(); c];
-    for sample in 0..n {
-        for (channel, sum) in sums.iter_mut().enumerate() {
-            let first = (sample * c + channel) * s;
-            *sum += alpha * row(s, |i| f(first + i));
-        }
+    let rows = n * c;
+    // The last one to three rows run through a kernel of 128 bits.
+    let lanes = |row: usize| if row < rows & !3 { T::LANES } else { 4 };
+    let sum_of = |row: usize| self::row(s, lanes(row), alpha, |i| f(row * s + i));
+    (0..c).map(|channel| samples(c, channel, n, |sample| sum_of(sample * c + channel))).collect()
+}
+
+/// alpha·Σ of one row.
+///
+/// Blocks of `lanes` values in as many sums, an odd half block first; the halves of the register,
+/// then neighbours are added. One to three values at the end are multiplied by alpha one by one.
+fn row<T: Real>(len: usize, lanes: usize, alpha: T, f: impl Fn(usize) -> T) -> T {
+    let whole = len & !3;
+    let mut sums = [T::default(); 8];
+    let mut start = 0;
+    if lanes == 8 && whole & 4 != 0 {
+        (0..4).for_each(|lane| sums[lane] = f(lane));
+        start = 4;
     }
-    sums
+    for block in (start..whole).step_by(lanes) {
+        (0..lanes).for_each(|lane| sums[lane] += f(block + lane));
+    }
+    let mut width = lanes;
+    if lanes == T::LANES {
+        width /= 2;
+        (0..width).for_each(|lane| sums[lane] = sums[lane] + sums[lane + width]);
+    }
+    while width > 1 {
+        width /= 2;
+        (0..width).for_each(|lane| sums[lane] = sums[2 * lane] + sums[2 * lane + 1]);
+    }
+    let sum = sums[0] * alpha;
+    let tail = |i: usize| f(whole + i);
+    match len - whole {
+        0 => sum,
+        1 => tail(0).fused(alpha, sum),
+        2 => sum + tail(0).fused(alpha, tail(1) * alpha),
+        _ => sum + tail(2).fused(alpha, tail(0).fused(alpha, tail(1) * alpha)),
+    }
+}
+
+/// Σ over the samples of one channel's row sums.
+fn samples<T: Real>(channels: usize, channel: usize, n: usize, f: impl Fn(usize) -> T) -> T {
+    let in_kernel = channel < channels & !3;
+    let double = T::LANES == 4;
+    let (block, pairs) = match (in_kernel, channels) {
+        (true, _) if double => (4, false),
+        (true, _) if n == 4 => (4, true),
+        (false, 3) => (2, false),
+        (false, 2) if double => (2, false),
+        _ => (1, false),
+    };
+    let mut sum = T::default();
+    let whole = n - n % block;
+    for first in (0..whole).step_by(block) {
+        sum += match (block, pairs) {
+            (4, true) => (f(first) + f(first + 2)) + (f(first + 1) + f(first + 3)),
+            _ => (1..block).fold(f(first), |sum, i| sum + f(first + i)),
+        };
+    }
+    (whole..n).fold(sum, |sum, sample| sum + f(sample))
 }
