@@ -35,13 +35,22 @@ struct Run<'a, T: Precision> {
     engines: &'a Engines<'a>,
     blobs: Statistics<T>,
     learned: Learned<T>,
+    /// Whether the driver cleared the gradients before each backward; where it did not, that they
+    /// accumulate is the point of the case.
+    clears: bool,
     outputs: Vec<Output>,
 }
 
 impl<'a, T: Precision> Run<'a, T> {
     fn all(directory: &Path, case: &'a CaseEntry, engines: &'a Engines<'a>) -> Result<Vec<Output>> {
+        let folder = directory.join(&case.name);
+        let clears = match std::fs::read_to_string(folder.join("script.txt")) {
+            Ok(script) => script.lines().any(|line| line.starts_with("zerodiff")),
+            Err(_) => !case.note.contains("NOT cleared"),
+        };
         let mut run = Self {
-            folder: directory.join(&case.name),
+            folder,
+            clears,
             case,
             engines,
             blobs: Statistics::default(),
@@ -83,10 +92,7 @@ impl<'a, T: Precision> Run<'a, T> {
                 }
             }
         }
-        // The driver clears gradients before each backward, except where accumulation is the point.
-        if !self.case.note.contains("NOT cleared")
-            && !self.case.name.starts_with("scale_accumulate")
-        {
+        if self.clears {
             self.learned.clear_diffs();
         }
         let identical = batch_norm.as_ref().is_none_or(BatchNorm::uses_global_stats);

@@ -10,7 +10,7 @@
 //!
 //! # Bounds
 //!
-//! - In [`Numerics::Exact`](crate::layer::Numerics::Exact) the outputs of phase TEST, of stored
+//! - In [`Numerics::Exact`] the outputs of phase TEST, of stored
 //!   statistics, and all blobs after each step are bit-identical.
 //! - Everything else lies within 4 times the distance that the manifest records between real Caffe
 //!   and an `f64` reference, plus 1e-6 of the largest recorded value (1e-12 in double).
