@@ -101,9 +101,9 @@ pub(crate) fn backward<A: Access>(
     let len = if reduce.is_some() { 2 * all } else { 0 } + 10 * statistics;
     engine.spaces.lend(len, |space| {
         let (table, space) = pieces::<6>(space, statistics);
-        let table = table.map(|piece| lanes::<A::Scalar>(piece));
+        let table = table.map(lanes::<A::Scalar>);
         let ([high, low, exact, zero], space) = pieces::<4>(space, statistics);
-        let (means, exact) = ([high, low].map(|piece| lanes::<A::Scalar>(piece)), [exact, zero]);
+        let (means, exact) = ([high, low].map(lanes::<A::Scalar>), [exact, zero]);
         let exact = exact.map(Shared::writing);
         let reducing = reduce.zip(normalizer).map(|(to, normalizer)| {
             let ([one, two], _) = pieces::<2>(space, all);

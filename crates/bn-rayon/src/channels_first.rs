@@ -66,7 +66,7 @@ impl<A: Access> Kernel for SumDeviations<'_, A> {
                 let shift = unsafe { shift.get(tile.group * cut.problem.channels() + c) };
                 // SAFETY: the columns of row (n, c), and their positions in the mask.
                 unsafe {
-                    run::sum_deviations::<A, S>(simd, x.at(at), mask, columns.len(), shift, acc)
+                    run::sum_deviations::<A, S>(simd, x.at(at), mask, columns.len(), shift, acc);
                 };
             }
         }

@@ -280,7 +280,7 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Kernel
                 }
                 // SAFETY: whole rows, or a piece of one row: what was written lies together.
                 unsafe {
-                    stage.flush(simd, y.at(above * channels + start), (r - above) * piece.len())
+                    stage.flush(simd, y.at(above * channels + start), (r - above) * piece.len());
                 };
             }
             r = above;

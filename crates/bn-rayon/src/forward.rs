@@ -56,7 +56,7 @@ pub(crate) fn forward<A: Access>(
     let len = if moments.is_some() { 2 * (statistics + all) } else { 0 } + 4 * statistics;
     engine.spaces.lend(len, |space| {
         let ([high, low, scale, beta], space) = pieces::<4>(space, statistics);
-        let lanes = [high, low, scale, beta].map(|piece| lanes::<A::Scalar>(piece));
+        let lanes = [high, low, scale, beta].map(lanes::<A::Scalar>);
         let scratch = moments.map(|_| {
             let ([shift, exact], space) = pieces::<2>(space, statistics);
             let ([one, two], _) = pieces::<2>(space, all);
@@ -122,10 +122,7 @@ fn precision<A: Access>(problem: &Problem) -> Precision {
 }
 
 /// A piece of the workspace as lanes.
-pub(crate) fn lanes<R: Real>(piece: &mut [f64]) -> Shared<R>
-where
-    R: bn_core::Scalar,
-{
+pub(crate) fn lanes<R: Real + bn_core::Scalar>(piece: &mut [f64]) -> Shared<R> {
     Shared::writing(bytemuck::cast_slice_mut(piece))
 }
 

@@ -3,7 +3,7 @@
 //! This is the crate to depend on. [`BatchNorm`] is a layer over ndarray arrays, forward and backward;
 //! [`open`] and [`backends`] choose at run time where it computes; [`checkpoint`] reads and writes its
 //! parameters under PyTorch's names. What the operations compute, to the formula, and the trait that
-//! backends implement are in [`core`](crate::core).
+//! backends implement are in [`core`].
 //!
 //! # A layer
 //!
@@ -130,6 +130,6 @@ pub use bn_rayon as rayon;
 pub use error::Error;
 pub use layer::{
     Activation, BatchNorm, Builder, Cache, Gradients, InPlaceCache, Input, RunningStatistics,
-    StreamedMoments,
+    StreamedMoments, WithCache,
 };
 pub use registry::{BackendEntry, Choice, Options, Status, backends, open};

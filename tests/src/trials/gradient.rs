@@ -113,7 +113,7 @@ fn case<T: Element>(setup: &Setup) -> Case<T> {
         case.residual[index] = T::from_f64(far + 0.1 * case.residual[index].to_f64());
     }
     for statistic in 0..setup.problem.statistics() {
-        case.given.0[statistic] = 0.1 * case.given.0[statistic];
+        case.given.0[statistic] *= 0.1;
         case.given.1[statistic] = 1.0 + 0.1 * (statistic % 3) as f64;
     }
     for beta in &mut case.beta {

@@ -87,7 +87,7 @@ pub(super) fn with_batch<T: Real>(
         }
         normalize(backend, problem, (&kept.mean, &kept.inv_std), affine, io)?;
         update_running(
-            moments,
+            &moments,
             momentum.blend(&seen),
             RunningVariance::Unbiased,
             &mut blobs.mean,

@@ -38,6 +38,14 @@ impl<'a, B: ?Sized> InOut<'a, B> {
         matches!(self, Self::InPlace(_))
     }
 
+    /// The same for a shorter time, so that it can be used again afterwards.
+    pub fn reborrow(&mut self) -> InOut<'_, B> {
+        match self {
+            Self::Separate { input, output } => InOut::Separate { input, output },
+            Self::InPlace(buffer) => InOut::InPlace(buffer),
+        }
+    }
+
     pub(super) fn needs(&self) -> Option<Feature> {
         self.is_in_place().then_some(Feature::InPlace)
     }

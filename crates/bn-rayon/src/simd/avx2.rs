@@ -36,11 +36,6 @@ impl Simd for Avx2 {
     type F64 = F64;
 
     #[inline(always)]
-    fn prefetch<T>(self, address: *const T) {
-        op!(_mm_prefetch::<_MM_HINT_T0>(address.cast()));
-    }
-
-    #[inline(always)]
     fn fence(self) {
         op!(_mm_sfence());
     }

@@ -50,9 +50,6 @@ pub(crate) trait Simd: Copy {
     /// 8 lanes of `f64`.
     type F64: Vector<Scalar = f64, Simd = Self>;
 
-    /// Asks for the cache line at `address`, which may be any.
-    fn prefetch<T>(self, address: *const T);
-
     /// Makes stores that bypassed the cache visible before any that follow.
     fn fence(self);
 

@@ -22,9 +22,6 @@ impl<const FUSED: bool> Simd for Portable<FUSED> {
     type F64 = F64<FUSED>;
 
     #[inline(always)]
-    fn prefetch<T>(self, _: *const T) {}
-
-    #[inline(always)]
     fn fence(self) {}
 
     #[inline(always)]

@@ -3,9 +3,12 @@
 use bn_core::{
     Backward, Dependence, Element, Gate, HostMemory, InOut, Problem, Saved, ValidPositions,
 };
-use ndarray::{Array1, ArrayView, CowArray, Dimension};
+use ndarray::{Array, Array1, ArrayView, CowArray, Dimension};
 
 use crate::{Error, dense};
+
+/// What forward gives: y, and what its backward needs.
+pub type WithCache<'x, T, D> = (Array<T, D>, Cache<'x, T, D>);
 
 /// What backward needs after an out-of-place forward.
 ///

@@ -8,8 +8,15 @@ use bn_core::{
 use ndarray::{Array, ArrayView, ArrayViewMut, CowArray, Dimension};
 
 use super::cache::Trace;
-use super::{Activation, BatchNorm, Cache, InPlaceCache, Input};
+use super::{Activation, BatchNorm, Cache, InPlaceCache, Input, WithCache};
 use crate::{Error, dense};
+
+/// An input that was compared with the layer.
+struct Admitted<'x, 'r, T: Element, D: Dimension> {
+    problem: Problem,
+    x: CowArray<'x, T, D>,
+    beside: Beside<'r, T, D>,
+}
 
 /// The operands of a forward beside x, checked against its shape.
 struct Beside<'r, T: Element, D: Dimension> {
@@ -37,8 +44,8 @@ where
         &mut self,
         input: impl Into<Input<'x, 'r, T, D>>,
         mode: Mode,
-    ) -> Result<(Array<T, D>, Cache<'x, T, D>), Error> {
-        let (problem, x, beside) = self.admit(input.into())?;
+    ) -> Result<WithCache<'x, T, D>, Error> {
+        let Admitted { problem, x, beside } = self.admit(input.into())?;
         let x = dense::standard(x)?;
         let mut y = dense::zeros(x.raw_dim())?;
         let io = InOut::new(dense::values(&x), dense::values_mut(&mut y));
@@ -81,8 +88,8 @@ where
         &self,
         input: impl Into<Input<'x, 'r, T, D>>,
     ) -> Result<Array<T, D>, Error> {
-        let (problem, x, Beside { residual, .. }) = self.admit(input.into())?;
-        let residual = residual.as_ref().map(dense::values);
+        let Admitted { problem, x, beside } = self.admit(input.into())?;
+        let residual = beside.residual.as_ref().map(dense::values);
         let x = dense::standard(x)?;
         if x.is_view() || !self.backend.capabilities().supports(Feature::InPlace) {
             let mut y = dense::zeros(x.raw_dim())?;
@@ -116,12 +123,12 @@ where
     fn admit<'x, 'r, D: Dimension>(
         &self,
         Input { x, residual, mask }: Input<'x, 'r, T, D>,
-    ) -> Result<(Problem, CowArray<'x, T, D>, Beside<'r, T, D>), Error> {
+    ) -> Result<Admitted<'x, 'r, T, D>, Error> {
         let problem = self.problem(x.shape())?;
         let residual = self.admit_residual(x.shape(), residual)?;
         let axis = self.channel_axis(x.ndim());
         let mask = mask.map(|mask| mask.for_dims(x.shape(), axis)).transpose()?;
-        Ok((problem, x, Beside { residual, mask }))
+        Ok(Admitted { problem, x, beside: Beside { residual, mask } })
     }
 
     fn admit_residual<'r, D: Dimension>(

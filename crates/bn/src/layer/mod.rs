@@ -18,7 +18,7 @@ mod streamed;
 
 pub use backward::Gradients;
 pub use builder::{Activation, Builder};
-pub use cache::{Cache, InPlaceCache};
+pub use cache::{Cache, InPlaceCache, WithCache};
 pub use input::Input;
 pub use running::RunningStatistics;
 pub use streamed::StreamedMoments;
