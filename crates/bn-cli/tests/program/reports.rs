@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
+use predicates::boolean::PredicateBooleanExt as _;
 use predicates::prelude::predicate;
 use predicates::str::contains;
 use serde_json::Value;
