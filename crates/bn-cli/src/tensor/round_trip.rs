@@ -1,6 +1,6 @@
 //! What is written can be read again, in every format and element type.
 
-use bn_core::{DType, Element, bf16, f16};
+use bn_core::{DType, bf16, f16};
 
 use super::npy::MAGIC;
 use super::{Format, Role, Stored, Tensor, TensorError, Values, read_bytes};
