@@ -40,8 +40,8 @@ pub trait Backend: Send + Sync {
 pub trait BatchNormBackend<T: Element>: Backend {
     /// Takes mean and M2 of each group and channel.
     ///
-    /// A constant channel has exactly that mean and M2 = 0. Positions that a mask leaves out are not
-    /// read into the sums, so a NaN there does no harm.
+    /// A constant channel has exactly that mean and M2 = 0. Positions that a mask leaves out do not
+    /// enter the sums, so a NaN there does the statistics no harm.
     ///
     /// # Errors
     ///

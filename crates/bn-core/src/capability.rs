@@ -99,6 +99,13 @@ impl Capabilities {
         self
     }
 
+    /// The same with one feature more.
+    #[must_use]
+    pub const fn with(mut self, feature: Feature) -> Self {
+        self.refusals[feature as usize] = None;
+        self
+    }
+
     /// Whether the feature is there.
     #[must_use]
     pub const fn supports(&self, feature: Feature) -> bool {

@@ -46,7 +46,7 @@ pub enum Gate<'a, T: Element, M: Memory> {
     Open,
     /// From forward's y: an element passed unless y ≤ 0.
     Output(&'a M::Buffer<T>),
-    /// From the bits that forward wrote, a thirty-second of the memory traffic of an `f32` y.
+    /// From the bits that forward wrote: where rows are long, a thirty-second of the bytes of an `f32` y.
     Bits(&'a M::Buffer<u8>),
 }
 

@@ -4,8 +4,8 @@ use crate::{DType, Feature, Layout};
 
 /// What went wrong: each variant carries what was found, and its message says what was expected.
 ///
-/// All but [`Error::OutOfMemory`] and [`Error::Device`] are found before the first byte of an
-/// output is written.
+/// All are found before the first byte of an output is written, but for [`Error::Device`]: a device
+/// can fail halfway, and may say so late.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -76,6 +76,12 @@ pub enum Error {
         /// The range.
         expected: &'static str,
     },
+    /// A scale of running statistics that is not finite: Caffe's factor was not a number to divide by.
+    #[error("the scale of the running statistics is {found}; expected a finite number")]
+    Scale {
+        /// The value found.
+        found: f64,
+    },
     /// Training with one value per channel: its variance is 0 whatever the value, and the unbiased
     /// variance does not exist.
     #[error(
@@ -96,7 +102,7 @@ pub enum Error {
     #[error("the mask was checked for another problem (batch, positions or groups differ)")]
     MaskOfAnotherProblem,
     /// A number of counts that does not fit the groups, or a count of 0.
-    #[error("the counts {found:?} do not fit {groups} groups; expected one count above 0 for each")]
+    #[error("counts {found:?} for {groups} groups; expected one for each, none of them 0")]
     Counts {
         /// The counts found.
         found: Box<[u64]>,

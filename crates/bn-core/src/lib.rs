@@ -44,7 +44,7 @@
 //! | [`Mode::TRAIN`] | the batch's | read and updated | `forward_training` with `running` | [`Dependence::Batch`] |
 //! | [`Mode::BATCH_ONLY`] | the batch's | not touched | `forward_training` | [`Dependence::Batch`] |
 //! | [`Mode::EVAL`] | running | read | `forward_inference` | [`Dependence::Fixed`] |
-//! | [`Mode::RECALIBRATE`] | running | read, then updated | `forward_inference`, `moments`, [`RunningMut::absorb`] | [`Dependence::Fixed`] |
+//! | [`Mode::RECALIBRATE`] | running | read, then updated | `moments`, `forward_inference`, [`RunningMut::absorb`] | [`Dependence::Fixed`] |
 //! | statistics [given](FixedStatistics::Given) | the caller's | not touched | `forward_inference` | [`Dependence::Fixed`] |
 //!
 //! How a batch enters the running statistics is a type as well: [`Momentum`] and [`RunningVariance`].
@@ -58,16 +58,17 @@
 //! backend lacks is in its [`Capabilities`] with a reason, and it refuses before it writes.
 //!
 //! Values are not judged: a NaN or infinity in x spoils its own channel (of its group) and no other,
-//! and a stored variance below −eps gives NaN in its channel.
+//! and a stored variance below −eps gives NaN in its channel. A position that a mask leaves out does
+//! not enter the statistics, but it is normalised: backward reads it.
 //!
 //! # The errors
 //!
 //! One enum, [`Error`]: shapes ([`Error::Rank`], [`Error::NoChannels`], [`Error::EmptyBatch`],
 //! [`Error::SizeOverflow`], [`Error::Groups`]), operands ([`Error::Length`], [`Error::Counts`],
-//! [`Error::MaskOfAnotherProblem`]), numbers ([`Error::Eps`], [`Error::Momentum`]), too few values
+//! [`Error::MaskOfAnotherProblem`]), numbers ([`Error::Eps`], [`Error::Momentum`], [`Error::Scale`]), too few values
 //! ([`Error::OneValuePerChannel`], [`Error::NoValidPositions`]), backends ([`Error::Unsupported`],
 //! [`Error::UnsupportedElement`], [`Error::Unavailable`]) and what fails while running
-//! ([`Error::OutOfMemory`], [`Error::Device`]). All but the last two come before the first write.
+//! ([`Error::OutOfMemory`], [`Error::Device`]). All but [`Error::Device`] come before the first write.
 //!
 //! # What is exact and what is deterministic
 //!

@@ -95,7 +95,7 @@ impl<'a, M: Memory> ValidPositions<'a, M> {
     /// [`Error::Length`], [`Error::NoValidPositions`], and what [`Memory::read`] returns.
     pub fn new(memory: &M, problem: &Problem, mask: &'a M::Buffer<u8>) -> Result<Self, Error> {
         super::request::length("mask", M::len(mask), problem.positions(), "N·S, one per position")?;
-        let on_host = memory.to_host(mask)?;
+        let on_host = memory.download(mask)?;
         let counts = on_host
             .chunks(problem.group_batch() * problem.spatial())
             .map(|group| group.iter().filter(|&&valid| valid != 0).count() as u64)

@@ -7,7 +7,9 @@ use crate::{Error, Scalar};
 /// A kind of memory that a backend computes in.
 ///
 /// A CPU backend works on slices ([`HostMemory`]); a device backend names its own buffer type, so that
-/// nothing is copied between two calls. The four methods exist for the few small values that travel
+/// nothing is copied between two calls. A buffer type is a newtype of its backend's, which knows its
+/// element type and, where it is a part of something larger, its offset: requests compare lengths and
+/// nothing else. The four required methods exist for the few small values that travel
 /// between host and device (statistics, parameters) and for [`Staged`](crate::Staged), which runs a
 /// device backend on host data.
 pub trait Memory: Send + Sync {
@@ -46,7 +48,7 @@ pub trait Memory: Send + Sync {
     /// # Errors
     ///
     /// As [`Memory::read`], and [`Error::OutOfMemory`].
-    fn to_host<E: Scalar>(&self, from: &Self::Buffer<E>) -> Result<Vec<E>, Error> {
+    fn download<E: Scalar>(&self, from: &Self::Buffer<E>) -> Result<Vec<E>, Error> {
         let mut host = HostMemory.alloc(Self::len(from))?;
         self.read(from, &mut host)?;
         Ok(host)
@@ -57,7 +59,7 @@ pub trait Memory: Send + Sync {
     /// # Errors
     ///
     /// As [`Memory::alloc`] and [`Memory::write`].
-    fn to_owned<E: Scalar>(&self, from: &[E]) -> Result<Self::Owned<E>, Error> {
+    fn upload<E: Scalar>(&self, from: &[E]) -> Result<Self::Owned<E>, Error> {
         let mut owned = self.alloc(from.len())?;
         self.write(from, owned.borrow_mut())?;
         Ok(owned)

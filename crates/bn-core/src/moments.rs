@@ -87,7 +87,8 @@ impl core::iter::Sum for ChannelMoments {
 
 /// 1/sqrt(variance + eps): the factor that every mode normalises with.
 ///
-/// NaN where the variance is below −eps, which no data has; stored statistics may.
+/// Infinite where the variance is −eps and NaN where it is below, which no data has; stored statistics
+/// may.
 #[must_use]
 pub fn inv_std(variance: f64, eps: f64) -> f64 {
     1.0 / (variance + eps).sqrt()

@@ -40,7 +40,8 @@ impl fmt::Display for Layout {
 /// batch, and N·C·S values of 8 bytes fit in an `isize`, so that index arithmetic cannot overflow.
 ///
 /// With one spatial position both layouts are the same memory; such a problem reports
-/// [`Layout::ChannelsLast`], whose rows are the long ones.
+/// [`Layout::ChannelsLast`], whose rows are the long ones, whichever was asked for, and every backend
+/// takes it.
 ///
 /// # Groups
 ///

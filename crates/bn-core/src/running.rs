@@ -55,12 +55,12 @@ impl Momentum {
     #[must_use]
     pub fn blend(&self, seen: &Seen) -> Blend {
         match *self {
-            Self::New(a) => Blend { keep: 1.0 - a, add: a },
-            Self::Old(a) => Blend { keep: a, add: 1.0 - a },
-            Self::CaffeSum(a) => Blend { keep: a, add: 1.0 },
+            Self::New(a) => Blend::exact(1.0 - a, a),
+            Self::Old(a) => Blend::exact(a, 1.0 - a),
+            Self::CaffeSum(a) => Blend { keep: a, add: 1.0, rounds_product: true },
             Self::Cumulative => {
                 let batches = seen.batches as f64;
-                Blend { keep: batches / (batches + 1.0), add: 1.0 / (batches + 1.0) }
+                Blend::exact(batches / (batches + 1.0), 1.0 / (batches + 1.0))
             }
         }
     }
@@ -141,29 +141,47 @@ pub struct Blend {
     pub keep: f64,
     /// The weight of the batch.
     pub add: f64,
+    /// Whether `keep`, and its product with what was there, are rounded to the parameter type before
+    /// the sum, as Caffe does with its sums and its factor alike; if they were not treated alike,
+    /// their quotient would drift.
+    pub rounds_product: bool,
 }
 
 impl Blend {
-    /// The updated value. Where nothing is kept, what was there cannot matter, not even a NaN.
+    const fn exact(keep: f64, add: f64) -> Self {
+        Self { keep, add, rounds_product: false }
+    }
+
+    /// The updated value, computed in `f64` and rounded once where `rounds_product` is not set.
+    ///
+    /// What has no weight cannot matter, not even a NaN.
     #[must_use]
-    pub fn apply(&self, running: f64, batch: f64) -> f64 {
-        if self.keep == 0.0 { self.add * batch } else { self.keep * running + self.add * batch }
+    pub fn apply<P: Element>(&self, running: P, batch: f64) -> P {
+        let round =
+            |value: f64| if self.rounds_product { P::from_f64(value).to_f64() } else { value };
+        let kept = if self.keep == 0.0 { 0.0 } else { round(round(self.keep) * running.to_f64()) };
+        P::from_f64(if self.add == 0.0 { kept } else { kept + self.add * batch })
     }
 }
 
 /// Updates running statistics on the host with one batch's moments, one for each channel.
 ///
-/// Computed in `f64` and rounded once. The caller advances [`Seen`] itself.
+/// The caller advances [`Seen`] itself.
+///
+/// # Panics
+///
+/// Where the three lengths differ.
 pub fn update_running<P: Element>(
-    moments: impl IntoIterator<Item = ChannelMoments>,
+    moments: &[ChannelMoments],
     blend: Blend,
     variance: RunningVariance,
     running_mean: &mut [P],
     running_var: &mut [P],
 ) {
-    for ((moments, mean), var) in moments.into_iter().zip(running_mean).zip(running_var) {
-        *mean = P::from_f64(blend.apply(mean.to_f64(), moments.mean));
-        *var = P::from_f64(blend.apply(var.to_f64(), variance.of(&moments)));
+    assert_eq!([running_mean.len(), running_var.len()], [moments.len(); 2], "one per channel");
+    for ((moments, mean), var) in moments.iter().zip(running_mean).zip(running_var) {
+        *mean = blend.apply(*mean, moments.mean);
+        *var = blend.apply(*var, variance.of(moments));
     }
 }
 
@@ -177,6 +195,24 @@ mod tests {
         let (new, old) = (Momentum::New(0.25).blend(&seen), Momentum::Old(0.75).blend(&seen));
         assert_eq!(new, old);
         assert_eq!(new.apply(4.0, 8.0), 5.0);
+    }
+
+    #[test]
+    fn what_has_no_weight_does_not_matter() {
+        let seen = Seen::default();
+        assert_eq!(Momentum::New(0.0).blend(&seen).apply(4.0, f64::NAN), 4.0);
+        assert_eq!(Momentum::New(1.0).blend(&seen).apply(f64::NAN, 8.0), 8.0);
+    }
+
+    #[test]
+    fn a_constant_mean_stays_itself_in_caffe_sums() {
+        let momentum = Momentum::CaffeSum(0.9);
+        let (mut seen, mut sum) = (Seen::default(), 0.0f32);
+        for _ in 0..500 {
+            sum = momentum.blend(&seen).apply(sum, 1.0);
+            seen = seen.next::<f32>(&momentum);
+            assert_eq!(f64::from(sum), seen.factor);
+        }
     }
 
     #[test]

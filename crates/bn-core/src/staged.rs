@@ -8,8 +8,8 @@ use crate::request::{
     SavedMut,
 };
 use crate::{
-    Backend, BatchNormBackend, Capabilities, Device, Element, Epilogue, Error, Gate, HostMemory,
-    Memory, Scalar,
+    Backend, BatchNormBackend, Capabilities, Device, Element, Epilogue, Error, Feature, Gate,
+    HostMemory, Memory, Scalar, ValidPositions,
 };
 
 /// Runs backend `B` on slices, whatever memory it computes in.
@@ -32,7 +32,7 @@ impl<B: Backend> Staged<B> {
     }
 
     fn up<E: Scalar>(&self, host: &[E]) -> Result<Owned<B, E>, Error> {
-        self.0.memory().to_owned(host)
+        self.0.memory().upload(host)
     }
 
     fn up_option<E: Scalar>(&self, host: Option<&[E]>) -> Result<Option<Owned<B, E>>, Error> {
@@ -67,7 +67,9 @@ impl<B: Backend> Staged<B> {
         let input = self.up(io.input())?;
         let output = match io {
             InOut::Separate { output, .. } => Some(self.blank(output)?),
-            InOut::InPlace(_) => None,
+            // In place is the host's affair: a device that cannot do it has two buffers.
+            InOut::InPlace(_) if self.0.capabilities().supports(Feature::InPlace) => None,
+            InOut::InPlace(buffer) => Some(self.blank(buffer)?),
         };
         Ok(DeviceIo { input, output })
     }
@@ -109,6 +111,21 @@ impl<B: Backend> Staged<B> {
                 self.down_option(device.bits.as_ref(), bits)
             }
         }
+    }
+
+    fn up_mask(
+        &self,
+        valid: Option<&ValidPositions<'_, HostMemory>>,
+    ) -> Result<Option<Owned<B, u8>>, Error> {
+        self.up_option(valid.map(ValidPositions::mask))
+    }
+
+    /// The device's copy of a mask, counted as the host's is.
+    fn valid_on<'a>(
+        valid: Option<&ValidPositions<'_, HostMemory>>,
+        mask: Option<&'a Owned<B, u8>>,
+    ) -> Option<ValidPositions<'a, B::Memory>> {
+        valid.zip(mask).map(|(valid, mask)| valid.with_copy(mask.borrow()))
     }
 
     fn up_gate<T: Element>(
@@ -198,17 +215,18 @@ impl<B: Backend> Backend for Staged<B> {
         &HostMemory
     }
 
+    /// Those of the backend, and in place, which is a matter of where the result is copied to.
     fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
+        self.0.capabilities().with(Feature::InPlace)
     }
 }
 
 impl<T: Element, B: BatchNormBackend<T>> BatchNormBackend<T> for Staged<B> {
     fn moments(&self, request: Checked<Moments<'_, T, HostMemory>>) -> Result<(), Error> {
-        let Moments { problem, x, valid, mean, m2 } = request.into_inner();
+        let Moments { problem, x, valid, mean, m2 } = request.admit(self)?;
         let x = self.up(x)?;
-        let mask = self.up_option(valid.map(|valid| valid.mask()))?;
-        let valid = valid.zip(mask.as_ref()).map(|(valid, mask)| valid.with_copy(mask.borrow()));
+        let mask = self.up_mask(valid)?;
+        let valid = Self::valid_on(valid, mask.as_ref());
         let (mut device_mean, mut device_m2) = (self.blank(mean)?, self.blank(m2)?);
         self.0.moments(
             Moments {
@@ -225,7 +243,7 @@ impl<T: Element, B: BatchNormBackend<T>> BatchNormBackend<T> for Staged<B> {
     }
 
     fn normalize(&self, request: Checked<Normalize<'_, T, HostMemory>>) -> Result<(), Error> {
-        let host = request.into_inner();
+        let host = request.admit(self)?;
         let mut io = self.up_io(&host.io)?;
         let (mean, inv_std) = (self.up(host.mean)?, self.up(host.inv_std)?);
         let (gamma, beta) = (self.up_option(host.gamma)?, self.up_option(host.beta)?);
@@ -250,7 +268,7 @@ impl<T: Element, B: BatchNormBackend<T>> BatchNormBackend<T> for Staged<B> {
         &self,
         request: Checked<BackwardReduce<'_, T, HostMemory>>,
     ) -> Result<(), Error> {
-        let host = request.into_inner();
+        let host = request.admit(self)?;
         let (dy, saved) = (self.up(host.dy)?, self.up(host.saved.buffer())?);
         let gate = self.up_gate(&host.gate)?;
         let (mean, inv_std) = (self.up(host.mean)?, self.up(host.inv_std)?);
@@ -277,7 +295,7 @@ impl<T: Element, B: BatchNormBackend<T>> BatchNormBackend<T> for Staged<B> {
         &self,
         request: Checked<BackwardApply<'_, T, HostMemory>>,
     ) -> Result<(), Error> {
-        let host = request.into_inner();
+        let host = request.admit(self)?;
         let mut io = self.up_io(&host.io)?;
         let gate = self.up_gate(&host.gate)?;
         let mut dresidual = self.blank_option(host.dresidual.as_deref())?;
@@ -288,12 +306,12 @@ impl<T: Element, B: BatchNormBackend<T>> BatchNormBackend<T> for Staged<B> {
                 (*saved, self.up(saved.buffer())?),
                 [self.up(mean)?, self.up(sum_dy)?, self.up(sum_dy_xhat)?],
                 *counts,
-                valid.map(|valid| Ok((valid, self.up(valid.mask())?))).transpose()?,
+                (*valid, self.up_mask(*valid)?),
             )),
         };
-        let valid = batch.as_ref().and_then(|(_, _, _, valid)| {
-            valid.as_ref().map(|(valid, mask)| valid.with_copy(mask.borrow()))
-        });
+        let valid = batch
+            .as_ref()
+            .and_then(|(_, _, _, (valid, mask))| Self::valid_on(*valid, mask.as_ref()));
         let correction = match &batch {
             None => Correction::Fixed,
             Some(((kind, saved), [mean, sum_dy, sum_dy_xhat], counts, _)) => Correction::Batch {
@@ -325,11 +343,10 @@ impl<T: Element, B: BatchNormBackend<T>> BatchNormBackend<T> for Staged<B> {
         &self,
         request: Checked<ForwardTraining<'_, T, HostMemory>>,
     ) -> Result<(), Error> {
-        let host = request.into_inner();
+        let host = request.admit(self)?;
         let mut io = self.up_io(&host.io)?;
-        let mask = self.up_option(host.valid.map(|valid| valid.mask()))?;
-        let valid =
-            host.valid.zip(mask.as_ref()).map(|(valid, mask)| valid.with_copy(mask.borrow()));
+        let mask = self.up_mask(host.valid)?;
+        let valid = Self::valid_on(host.valid, mask.as_ref());
         let (gamma, beta) = (self.up_option(host.gamma)?, self.up_option(host.beta)?);
         let mut epilogue = self.up_epilogue(&host.epilogue)?;
         let mut running = match &host.running {
@@ -365,19 +382,20 @@ impl<T: Element, B: BatchNormBackend<T>> BatchNormBackend<T> for Staged<B> {
         self.down_bits(&epilogue, host.epilogue)?;
         self.down(&mean, host.saved.mean)?;
         self.down(&inv_std, host.saved.inv_std)?;
+        self.down_io(&io, host.io)?;
         if let (Some((mean, var)), Some(running)) = (&running, host.running) {
             self.down(mean, running.mean)?;
             self.down(var, running.var)?;
             *running.seen = seen;
         }
-        self.down_io(&io, host.io)
+        Ok(())
     }
 
     fn forward_inference(
         &self,
         request: Checked<ForwardInference<'_, T, HostMemory>>,
     ) -> Result<(), Error> {
-        let host = request.into_inner();
+        let host = request.admit(self)?;
         let mut io = self.up_io(&host.io)?;
         let (gamma, beta) = (self.up_option(host.gamma)?, self.up_option(host.beta)?);
         let mut epilogue = self.up_epilogue(&host.epilogue)?;
@@ -421,13 +439,12 @@ impl<T: Element, B: BatchNormBackend<T>> BatchNormBackend<T> for Staged<B> {
     }
 
     fn backward(&self, request: Checked<Backward<'_, T, HostMemory>>) -> Result<(), Error> {
-        let host = request.into_inner();
+        let host = request.admit(self)?;
         let mut io = self.up_io(&host.io)?;
         let saved = self.up(host.saved.buffer())?;
         let (mean, inv_std) = (self.up(host.mean)?, self.up(host.inv_std)?);
-        let mask = self.up_option(host.valid.map(|valid| valid.mask()))?;
-        let valid =
-            host.valid.zip(mask.as_ref()).map(|(valid, mask)| valid.with_copy(mask.borrow()));
+        let mask = self.up_mask(host.valid)?;
+        let valid = Self::valid_on(host.valid, mask.as_ref());
         let (gamma, gate) = (self.up_option(host.gamma)?, self.up_gate(&host.gate)?);
         let mut dgamma = self.blank_option(host.dgamma.as_deref())?;
         let mut dbeta = self.blank_option(host.dbeta.as_deref())?;

@@ -94,7 +94,7 @@ impl Memory for CandleMemory {
         Ok(())
     }
 
-    fn to_owned<E: Scalar>(&self, from: &[E]) -> Result<CandleBuffer<E>, Error> {
+    fn upload<E: Scalar>(&self, from: &[E]) -> Result<CandleBuffer<E>, Error> {
         let tensor = upload(from, &self.device).map_err(failed)?;
         Ok(CandleBuffer { tensor, element: PhantomData })
     }

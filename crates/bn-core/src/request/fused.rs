@@ -1,8 +1,8 @@
 //! The requests of the fused operations, which every backend has and fast ones override.
 
 use super::{
-    Checked, InOut, Request, Saved, SavedMut, affine, common_needs, epilogue, eps, gate, mask,
-    per_channel, per_statistic, tensor,
+    Checked, InOut, Request, Saved, SavedMut, affine, common_needs, counts, epilogue, eps, gate,
+    length, mask, per_channel, per_statistic, tensor,
 };
 use crate::{
     Counts, Dependence, Element, Epilogue, Error, Feature, Gate, Memory, Momentum, Problem,
@@ -69,7 +69,7 @@ impl<'a, T: Element, M: Memory> ForwardTraining<'a, T, M> {
     /// How many values the statistics of each group are taken over.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.valid.map_or_else(|| Counts::from(&self.problem), |valid| valid.counts().clone())
+        counts(&self.problem, self.valid)
     }
 }
 
@@ -80,7 +80,7 @@ impl<T: Element, M: Memory> Request for ForwardTraining<'_, T, M> {
         affine::<T, M>(&self.problem, self.gamma, self.beta)?;
         eps(self.eps)?;
         epilogue(&self.problem, &self.epilogue)?;
-        self.running.as_ref().map_or(Ok(()), |running| running.check(&self.problem))?;
+        self.running.as_ref().map_or(Ok(()), |running| running.check(self.problem.channels()))?;
         self.saved.check(&self.problem)?;
         match (self.counts().single_value(), self.single_value) {
             (Some(group), SingleValue::Refuse) => Err(Error::OneValuePerChannel { group }),
@@ -111,9 +111,10 @@ pub struct RunningMut<'a, T: Element, M: Memory> {
 }
 
 impl<T: Element, M: Memory> RunningMut<'_, T, M> {
-    pub(crate) fn check(&self, problem: &Problem) -> Result<(), Error> {
-        per_channel::<_, M>("running_mean", problem, self.mean)?;
-        per_channel::<_, M>("running_var", problem, self.var)?;
+    pub(crate) fn check(&self, channels: usize) -> Result<(), Error> {
+        let extent = "C, one per channel";
+        length("running_mean", M::len(self.mean), channels, extent)?;
+        length("running_var", M::len(self.var), channels, extent)?;
         self.momentum.check()
     }
 }
@@ -126,9 +127,9 @@ impl<T: Element, M: Memory> RunningMut<'_, T, M> {
 ///
 /// # Errors of its check
 ///
-/// [`Error::Length`], and [`Error::Eps`] with running statistics.
+/// [`Error::Length`], and with running statistics [`Error::Eps`] and [`Error::Scale`].
 pub struct ForwardInference<'a, T: Element, M: Memory> {
-    /// The shape of x and y. Its groups matter only to given statistics.
+    /// The shape of x and y. Running statistics know no groups: the check takes them away.
     pub problem: Problem,
     /// x → y, N·C·S values each.
     pub io: InOut<'a, M::Buffer<T>>,
@@ -166,6 +167,18 @@ pub enum FixedStatistics<'a, T: Element, M: Memory> {
     },
 }
 
+impl<'a, T: Element, M: Memory> FixedStatistics<'a, T, M> {
+    /// Running statistics as their convention keeps them: Caffe's sums are divided by their factor.
+    pub fn running(
+        mean: &'a M::Buffer<T::Param>,
+        var: &'a M::Buffer<T::Param>,
+        (seen, momentum): (&Seen, &Momentum),
+        eps: f64,
+    ) -> Self {
+        Self::Running { mean, var, scale: seen.scale(momentum), eps }
+    }
+}
+
 impl<T: Element, M: Memory> Clone for FixedStatistics<'_, T, M> {
     fn clone(&self) -> Self {
         *self
@@ -188,8 +201,7 @@ impl<'a, T: Element, M: Memory> ForwardInference<'a, T, M> {
     }
 
     /// The problem as the statistics see it: running ones know no groups.
-    #[must_use]
-    pub const fn effective_problem(&self) -> Problem {
+    const fn effective_problem(&self) -> Problem {
         match self.statistics {
             FixedStatistics::Running { .. } => self.problem.ungrouped(),
             FixedStatistics::Given { .. } => self.problem,
@@ -198,14 +210,18 @@ impl<'a, T: Element, M: Memory> ForwardInference<'a, T, M> {
 }
 
 impl<T: Element, M: Memory> Request for ForwardInference<'_, T, M> {
-    fn check(self) -> Result<Checked<Self>, Error> {
-        let problem = self.effective_problem();
+    fn check(mut self) -> Result<Checked<Self>, Error> {
+        self.problem = self.effective_problem();
+        let problem = self.problem;
         self.io.check::<T, M>(&problem, ["x", "y"])?;
         match &self.statistics {
-            FixedStatistics::Running { mean, var, eps: found, .. } => {
+            FixedStatistics::Running { mean, var, scale, eps: found } => {
                 per_channel::<_, M>("running_mean", &problem, mean)?;
                 per_channel::<_, M>("running_var", &problem, var)?;
                 eps(*found)?;
+                if !scale.is_finite() {
+                    return Err(Error::Scale { found: *scale });
+                }
             }
             FixedStatistics::Given { mean, inv_std } => {
                 per_statistic::<M>("mean", &problem, mean)?;
@@ -291,7 +307,7 @@ impl<'a, T: Element, M: Memory> Backward<'a, T, M> {
     /// How many values the statistics of each group were taken over.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.valid.map_or_else(|| Counts::from(&self.problem), |valid| valid.counts().clone())
+        counts(&self.problem, self.valid)
     }
 }
 

@@ -3,9 +3,12 @@
 //! A request is a struct with public fields. [`Request::check`] turns it into a [`Checked`] one,
 //! which only this crate can make; backends take checked requests and need no second look.
 
+use core::fmt;
 use core::ops::Deref;
 
-use crate::{Element, Epilogue, Error, Feature, Gate, Memory, Problem, ValidPositions};
+use crate::{
+    Backend, Counts, Element, Epilogue, Error, Feature, Gate, Memory, Problem, ValidPositions,
+};
 
 mod fused;
 mod operand;
@@ -39,6 +42,25 @@ impl<R> Checked<R> {
     /// The request itself, no longer known to be checked.
     pub fn into_inner(self) -> R {
         self.0
+    }
+}
+
+impl<R: Request> Checked<R> {
+    /// The request itself, if the backend supports all that it needs: how an operation begins.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`].
+    pub fn admit<B: Backend + ?Sized>(self, backend: &B) -> Result<R, Error> {
+        backend.capabilities().admit(backend.name(), self.needs())?;
+        Ok(self.0)
+    }
+}
+
+impl<R> fmt::Debug for Checked<R> {
+    /// The request's type; its buffers may be large, or on a device.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Checked<{}>", core::any::type_name::<R>())
     }
 }
 
@@ -124,13 +146,19 @@ fn mask<M: Memory>(problem: &Problem, valid: Option<&ValidPositions<'_, M>>) -> 
     valid.map_or(Ok(()), |valid| valid.fits(problem))
 }
 
+/// How many values the statistics of each group are taken over.
+fn counts<M: Memory>(problem: &Problem, valid: Option<&ValidPositions<'_, M>>) -> Counts {
+    valid.map_or_else(|| Counts::from(problem), |valid| valid.counts().clone())
+}
+
 fn eps(found: f64) -> Result<(), Error> {
     if found.is_finite() && found > 0.0 { Ok(()) } else { Err(Error::Eps { found }) }
 }
 
 /// The features that layout, groups and mask ask for, which every request has.
 fn common_needs(problem: &Problem, masked: bool) -> impl Iterator<Item = Feature> + use<> {
-    let layout = Some(problem.layout().into());
+    // With one position the layouts are the same memory, which no backend can lack.
+    let layout = (problem.spatial() > 1).then(|| problem.layout().into());
     let groups = (problem.groups() > 1).then_some(Feature::Groups);
     [layout, groups, masked.then_some(Feature::Mask)].into_iter().flatten()
 }

@@ -12,7 +12,8 @@ pub enum InOut<'a, B: ?Sized> {
         /// What is written.
         output: &'a mut B,
     },
-    /// The output overwrites the input.
+    /// The output overwrites the input. After training in place x is gone: backward is then possible
+    /// where y is x̂, see [`Saved::Normalized`], or where the caller has kept x elsewhere.
     InPlace(&'a mut B),
 }
 
@@ -35,14 +36,6 @@ impl<'a, B: ?Sized> InOut<'a, B> {
     #[must_use]
     pub const fn is_in_place(&self) -> bool {
         matches!(self, Self::InPlace(_))
-    }
-
-    /// The same for a shorter time, so that it can be used again afterwards.
-    pub fn reborrow(&mut self) -> InOut<'_, B> {
-        match self {
-            Self::Separate { input, output } => InOut::Separate { input, output },
-            Self::InPlace(buffer) => InOut::InPlace(buffer),
-        }
     }
 
     pub(super) fn needs(&self) -> Option<Feature> {

@@ -1,8 +1,8 @@
 //! The requests of the four operations that every backend implements.
 
 use super::{
-    Checked, InOut, Request, Saved, affine, common_needs, epilogue, gate, mask, per_statistic,
-    tensor,
+    Checked, InOut, Request, Saved, affine, common_needs, counts, epilogue, gate, mask,
+    per_statistic, tensor,
 };
 use crate::{Counts, Element, Epilogue, Error, Feature, Gate, Memory, Problem, ValidPositions};
 
@@ -28,7 +28,7 @@ impl<T: Element, M: Memory> Moments<'_, T, M> {
     /// How many values each mean and M2 is taken over.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.valid.map_or_else(|| Counts::from(&self.problem), |valid| valid.counts().clone())
+        counts(&self.problem, self.valid)
     }
 }
 
@@ -83,7 +83,9 @@ impl<T: Element, M: Memory> Request for Normalize<'_, T, M> {
     }
 }
 
-/// Sums what backward needs of each group and channel: Σdy and Σdy·x̂, over all positions.
+/// Sums what backward needs of each group and channel: Σdy and Σdy·x̂, over all positions, those that a
+/// mask left out of the statistics included: they have been normalised too, so what pads them has to
+/// be finite.
 ///
 /// With a gate, dy here and everywhere is the gradient behind the ReLU: 0 where nothing passed.
 ///

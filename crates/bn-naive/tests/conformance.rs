@@ -1,0 +1,3 @@
+//! The whole conformance suite.
+
+bn_conformance::main!(bn_naive::NaiveBackend);

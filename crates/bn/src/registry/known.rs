@@ -1,0 +1,45 @@
+//! The table of known backends, the one place that asks which features are on.
+//!
+//! A new backend is a row in [`known`], a `pub use` in the crate's root and a feature in the manifest.
+
+use bn_core::{Element, Error, HostBackend};
+
+use super::Options;
+
+/// Makes a backend ready to run, or says why it cannot.
+pub(super) type Open<T> = fn(&Options) -> Result<Box<HostBackend<T>>, Error>;
+
+/// A backend that this version of the crate knows, whether or not this build holds it.
+pub(super) struct Known<T: Element> {
+    /// What command lines call it.
+    pub(super) name: &'static str,
+    /// The feature flag that compiles it in.
+    pub(super) feature: &'static str,
+    /// How to open it; `None` where its feature is off.
+    pub(super) open: Option<Open<T>>,
+}
+
+macro_rules! row {
+    ($name:literal, $feature:literal, $open:expr) => {
+        Known {
+            name: $name,
+            feature: $feature,
+            #[cfg(feature = $feature)]
+            open: Some($open),
+            #[cfg(not(feature = $feature))]
+            open: None,
+        }
+    };
+}
+
+/// Every known backend, the fastest first: the order in which `auto` tries them.
+pub(super) fn known<T: Element>() -> impl Iterator<Item = Known<T>> {
+    [
+        row!("rayon", "rayon", |_| Err(Error::Unavailable {
+            backend: "rayon",
+            reason: "its kernels are not part of this version".into(),
+        })),
+        row!("naive", "naive", |_| Ok(Box::new(bn_naive::NaiveBackend))),
+    ]
+    .into_iter()
+}
