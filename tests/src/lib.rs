@@ -5,6 +5,7 @@ mod call;
 mod compare;
 mod data;
 mod expect;
+mod golden;
 mod place;
 pub mod reference;
 pub mod shapes;

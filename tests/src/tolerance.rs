@@ -74,8 +74,12 @@ pub fn half_ulp(dtype: DType, value: f64) -> f64 {
     // The exponent as it is stored, so that no logarithm rounds at a power of two.
     let exponent = (value.to_bits() >> 52 & 0x7FF) as i32 - 1023;
     let exponent = exponent.max(least) - digits;
-    // In two factors: 2^-1075 itself is no f64.
-    2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2)
+    match exponent {
+        -1022.. => f64::from_bits(((exponent + 1023) as u64) << 52),
+        -1074.. => f64::from_bits(1 << (exponent + 1074)),
+        // Half of the least subnormal number is none.
+        _ => 0.0,
+    }
 }
 
 #[cfg(test)]

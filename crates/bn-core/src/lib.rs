@@ -127,6 +127,46 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # Statistics over chunks, processes and data sets
+//!
+//! Moments merge exactly, so statistics of more than fits one call need no operation of their own: take the
+//! moments of each part, merge them, and let the result normalise or enter the running statistics.
+//! Across processes, backward is the same: [`BackwardReduce`] on each, the sums added, then
+//! [`BackwardApply`] with the [`Counts`] of all.
+//!
+//! ```
+//! use bn_core::*;
+//!
+//! fn channels(backend: &HostBackend<f32>, rows: &[f32]) -> Result<Vec<ChannelMoments>, Error> {
+//!     let problem = Problem::new(&[rows.len() / 2, 2], Layout::ChannelsLast)?;
+//!     let (mut mean, mut m2) = ([0.0; 2], [0.0; 2]);
+//!     let (x, valid) = (rows, None);
+//!     let request = Moments { problem, x, valid, mean: &mut mean[..], m2: &mut m2[..] };
+//!     backend.moments(request.check()?)?;
+//!     Ok(moments_of(&problem, &Counts::from(&problem), &mean, &m2))
+//! }
+//!
+//! let backend = bn_naive::NaiveBackend;
+//! let mut total = vec![ChannelMoments::default(); 2];
+//! for chunk in [[1.0, 10.0, 2.0, 20.0].as_slice(), &[3.0, 30.0], &[4.0, 40.0, 5.0, 50.0]] {
+//!     let part = channels(&backend, chunk)?;
+//!     total.iter_mut().zip(part).for_each(|(total, part)| *total = total.merge(part));
+//! }
+//! assert_eq!((total[0].mean, total[1].variance()), (3.0, 200.0));
+//!
+//! let (mut mean, mut var, mut seen) = ([0.0], [0.0], Seen::default());
+//! let running: RunningMut<'_, f32, HostMemory> = RunningMut {
+//!     mean: &mut mean[..],
+//!     var: &mut var[..],
+//!     seen: &mut seen,
+//!     momentum: Momentum::Cumulative,
+//!     variance: RunningVariance::Unbiased,
+//! };
+//! running.absorb(&HostMemory, &total[..1])?;
+//! assert_eq!((mean, var, seen.batches), ([3.0], [2.5], 1));
+//! # Ok::<(), Error>(())
+//! ```
+//!
 //! # Writing a backend
 //!
 //! Implement [`Backend`] (a name, a device, a [`Memory`]) and the four operations, and run the suite

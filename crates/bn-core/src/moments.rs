@@ -54,8 +54,8 @@ impl ChannelMoments {
         let delta = other.mean - self.mean;
         Self {
             count: self.count + other.count,
-            mean: self.mean + delta * (second / total),
-            m2: self.m2 + other.m2 + delta * delta * (first * (second / total)),
+            mean: self.mean + delta * second / total,
+            m2: self.m2 + other.m2 + delta * delta * (first * second / total),
         }
     }
 

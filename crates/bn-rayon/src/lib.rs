@@ -1,1 +1,56 @@
 //! Batch normalisation on all cores of a CPU: tiles, rayon, and the same bits for any number of threads.
+//!
+//! [`RayonBackend`] overrides all operations of [`bn_core::BatchNormBackend`].
+//!
+//! ```
+//! use bn_core::{BatchNormBackend, ForwardTraining, InOut, Layout, Problem, Request, SavedMut};
+//! use bn_rayon::RayonBackend;
+//!
+//! let problem = Problem::new(&[2, 1, 2], Layout::ChannelsFirst)?;
+//! let x = [1.0f32, 2.0, 3.0, 4.0];
+//! let (mut y, mut mean, mut inv_std) = ([0.0; 4], [0.0], [0.0]);
+//! let saved = SavedMut { mean: &mut mean[..], inv_std: &mut inv_std[..] };
+//! let io = InOut::new(&x[..], &mut y[..]);
+//! RayonBackend::new().forward_training(ForwardTraining::new(problem, io, saved).check()?)?;
+//! assert_eq!(mean, [2.5]);
+//! assert_eq!(y[0], -y[3]);
+//! # Ok::<(), bn_core::Error>(())
+//! ```
+//!
+//! # How it is fast
+//!
+//! The operation is bound by memory, so what counts is how often a value travels. In channels-first a
+//! unit of channels is reduced and then written while it is in the cache of one core, backwards, so
+//! that what was read last is used first. Outputs that no cache can hold bypass it: rows are made in a
+//! small stage and leave it as whole lines, whatever their alignment. Small tensors stay on the calling
+//! thread.
+//!
+//! # How it is accurate
+//!
+//! Sums are taken of x − K, K one of the channel's own values, in chains of at most four `f32` vectors
+//! that go on in `f64`; of fewer than 4096 values in `f64` at once. Longer chains were tried: at 16
+//! vectors, 784 values gave an inv_std off by 2e-7. A channel whose sums show cancellation, overflow or
+//! underflow is summed again in `f64`, and one whose coefficients leave the range of `f32` is written in
+//! `f64`, its neighbours untouched. The mean is subtracted in two parts, high and low.
+//!
+//! # Determinism
+//!
+//! The parts over which a channel is summed follow from the problem alone, and their sums are added in
+//! order; threads only decide who does what. Vectors have the same virtual width at every [`Level`].
+
+mod backend;
+mod backward;
+mod channels_first;
+mod channels_last;
+mod engine;
+mod forward;
+mod run;
+mod shared;
+mod simd;
+mod statistics;
+mod team;
+mod tile;
+mod workspace;
+
+pub use backend::RayonBackend;
+pub use simd::Level;

@@ -1,6 +1,7 @@
 //! Batch normalisation behind one trait: backends by feature flag or at run time, and the layer.
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 mod dense;
 mod error;
 mod layer;

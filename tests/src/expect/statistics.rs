@@ -117,15 +117,19 @@ pub(crate) fn expected_running<T: Element>(
     for c in 0..problem.channels() {
         let (old_mean, old_var) = (mean[c].to_f64(), var[c].to_f64());
         let count = whole.count[c];
-        let batch = (count, whole.mean[c].to_f64(), whole.m2[c].to_f64());
+        let batch = (count, whole.mean[c], whole.m2[c]);
+        let none = (count, Double::default(), Double::default());
         let new = |old, batch| {
             running_update(old, batch, (update.momentum, seen.batches), update.variance)
         };
         let (new_mean, new_var) = new((old_mean, old_var), batch);
         // The parts of the old and the new value, from updates with the other one absent.
-        let (kept_mean, kept_var) = new((old_mean, old_var), (count, 0.0, 0.0));
+        let (kept_mean, kept_var) = new((old_mean, old_var), none);
         let (added_mean, added_var) = new((0.0, 0.0), batch);
-        let share = |added: f64, batch: f64| if batch == 0.0 { 0.0 } else { added / batch };
+        let share = |added: f64, batch: Double| match batch.to_f64() {
+            0.0 => 0.0,
+            batch => added / batch,
+        };
         means.values.push(new_mean);
         means.slack.push(
             share(added_mean, batch.1).abs() * mean_slack[c]

@@ -102,14 +102,14 @@ impl Normalizer<'_> {
     }
 }
 
-/// The running mean and variance of one channel after a batch of `count` values, each in `f64` before
-/// it is rounded to the parameter type; `batches` is how many batches came before.
+/// The running mean and variance of one channel after a batch of `count` values, before they are
+/// rounded to the parameter type; `batches` is how many batches came before.
 ///
 /// Written out for each convention by itself, not by way of [`Momentum::blend`].
 #[must_use]
 pub fn running_update(
     (mean, var): (f64, f64),
-    (count, batch_mean, batch_m2): (u64, f64, f64),
+    (count, batch_mean, batch_m2): (u64, Double, Double),
     (momentum, batches): (Momentum, u64),
     variance: RunningVariance,
 ) -> (f64, f64) {
@@ -117,12 +117,18 @@ pub fn running_update(
         RunningVariance::Unbiased if count > 1 => count - 1,
         _ => count,
     };
-    let batch_var = batch_m2 / divisor as f64;
-    let update = |old: f64, new: f64| match momentum {
-        Momentum::New(weight) => old + weight * (new - old),
-        Momentum::Old(weight) => new + weight * (old - new),
-        Momentum::Cumulative => (old * batches as f64 + new) / (batches + 1) as f64,
-        Momentum::CaffeSum(fraction) => fraction * old + new,
+    let batch_var = batch_m2 / Double::from(divisor as f64);
+    let update = |old: f64, new: Double| {
+        let old = Double::from(old);
+        let updated = match momentum {
+            Momentum::New(weight) => old + Double::from(weight) * (new - old),
+            Momentum::Old(weight) => new + Double::from(weight) * (old - new),
+            Momentum::Cumulative => {
+                (old * Double::from(batches as f64) + new) / Double::from((batches + 1) as f64)
+            }
+            Momentum::CaffeSum(fraction) => Double::from(fraction) * old + new,
+        };
+        updated.to_f64()
     };
     (update(mean, batch_mean), update(var, batch_var))
 }

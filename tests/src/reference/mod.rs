@@ -29,4 +29,4 @@ mod walk;
 pub use backward::{Backward, Gradients};
 pub use double::Double;
 pub use forward::{Moments, Normalized, Normalizer, running_update};
-pub use walk::{Cell, pack_bits, walk};
+pub use walk::{Cell, Walk, pack_bits, walk};

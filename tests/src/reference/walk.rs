@@ -19,24 +19,60 @@ pub struct Cell {
 ///
 /// Counted here, axis by axis, and not taken from [`Problem::offset`]: a suite that asked the contract
 /// where a value lies could not see the contract err.
-pub fn walk(problem: &Problem) -> impl Iterator<Item = Cell> {
-    let (batch, channels, spatial) = (problem.batch(), problem.channels(), problem.spatial());
-    let per_group = batch / problem.groups();
-    let last = problem.layout() == Layout::ChannelsLast;
-    let (outer, inner) = if last { (spatial, channels) } else { (channels, spatial) };
-    (0..batch).flat_map(move |n| {
-        (0..outer).flat_map(move |o| {
-            (0..inner).map(move |i| {
-                let (channel, s) = if last { (i, o) } else { (o, i) };
-                Cell {
-                    channel,
-                    statistic: n / per_group * channels + channel,
-                    position: n * spatial + s,
-                    logical: (n * channels + channel) * spatial + s,
-                }
-            })
+#[must_use]
+pub fn walk(problem: &Problem) -> Walk {
+    let (channels, spatial) = (problem.channels(), problem.spatial());
+    Walk {
+        batch: problem.batch(),
+        channels,
+        spatial,
+        per_group: problem.batch() / problem.groups(),
+        last: problem.layout() == Layout::ChannelsLast,
+        next: (0, 0, 0),
+    }
+}
+
+/// The iterator that [`walk`] returns.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    batch: usize,
+    channels: usize,
+    spatial: usize,
+    per_group: usize,
+    last: bool,
+    /// Sample, channel and spatial position of the next cell.
+    next: (usize, usize, usize),
+}
+
+impl Walk {
+    const fn after(&self, (n, c, s): (usize, usize, usize)) -> (usize, usize, usize) {
+        let (last_channel, last_position) = (c + 1 == self.channels, s + 1 == self.spatial);
+        match (self.last, last_channel, last_position) {
+            (_, true, true) => (n + 1, 0, 0),
+            (true, false, _) => (n, c + 1, s),
+            (true, true, false) => (n, 0, s + 1),
+            (false, _, false) => (n, c, s + 1),
+            (false, false, true) => (n, c + 1, 0),
+        }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Cell;
+
+    fn next(&mut self) -> Option<Cell> {
+        let (n, channel, s) = self.next;
+        if n == self.batch {
+            return None;
+        }
+        self.next = self.after(self.next);
+        Some(Cell {
+            channel,
+            statistic: n / self.per_group * self.channels + channel,
+            position: n * self.spatial + s,
+            logical: (n * self.channels + channel) * self.spatial + s,
         })
-    })
+    }
 }
 
 /// The bits that forward writes for the elements that passed: rows padded to whole bytes with zeros.

@@ -1,6 +1,7 @@
 //! The trials, layer by layer.
 
 mod exact;
+mod golden;
 mod gradient;
 mod matrix;
 mod operations;
@@ -20,6 +21,7 @@ pub(crate) fn all<T: Element>(plan: &mut Plan<T>) {
     matrix::all(plan);
     shapes::all(plan);
     gradient::all(plan);
+    golden::all(plan);
     refusal::all(plan);
 }
 

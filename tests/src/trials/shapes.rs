@@ -66,7 +66,7 @@ fn dims(shape: &[usize]) -> String {
 /// benchmarks run them. Other types than `f32` get those that are small even so.
 fn scaled_down<T: Element>() -> Vec<Shape> {
     let (few, most) = match T::DTYPE {
-        DType::F32 => (200_000, usize::MAX),
+        DType::F32 => (100_000, usize::MAX),
         _ => (50_000, 50_000),
     };
     let mut scaled: Vec<Shape> = Vec::new();

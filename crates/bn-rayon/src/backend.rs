@@ -1,0 +1,367 @@
+//! The backend: requests taken apart, each element type to its kernels.
+
+use std::sync::Arc;
+
+use bn_core::{
+    Backend, Backward, BackwardApply, BackwardReduce, BatchNormBackend, ChannelMoments, Checked,
+    Correction, DType, Dependence, Device, Element, Error, FixedStatistics, ForwardInference,
+    ForwardTraining, HostMemory, Moments, Normalize, Problem, bf16, f16, inv_std,
+};
+
+use crate::backward::{GradientSums, MakeGradient, Normalizer, backward};
+use crate::channels_first::{Given, Taken};
+use crate::engine::{Engine, last_level_cache};
+use crate::forward::{Apply, TakeMoments, forward};
+use crate::run::{Finish, Through};
+use crate::shared::Shared;
+use crate::simd::Level;
+use crate::team::Team;
+use crate::workspace::Workspaces;
+
+/// Batch normalisation on the cores of a CPU.
+///
+/// Cloning is cheap; clones share threads and workspace.
+#[derive(Clone, Debug)]
+pub struct RayonBackend {
+    engine: Engine,
+}
+
+impl Default for RayonBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RayonBackend {
+    /// A backend that works in the caller's current rayon pool: the one that an operation is called
+    /// in, or else the global one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::on(Team::new(None))
+    }
+
+    /// A backend with `threads` threads of its own; 0 for one per core.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] where the threads cannot be started.
+    pub fn with_threads(threads: usize) -> Result<Self, Error> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("bn-rayon-{index}"))
+            .build()
+            .map_err(|error| Error::Unavailable { backend: NAME, reason: error.to_string() })?;
+        Ok(Self::on(Team::new(Some(Arc::new(pool)))))
+    }
+
+    /// The same on another instruction set of this CPU.
+    #[must_use]
+    pub fn with_level(mut self, level: Level) -> Self {
+        self.engine.level = level;
+        self
+    }
+
+    /// The same with another bound below which an operation stays on the calling thread: bytes of all
+    /// its tensors. Changes no bit of any result.
+    #[must_use]
+    pub fn with_alone_below(mut self, bytes: usize) -> Self {
+        self.engine.team.alone = bytes;
+        self
+    }
+
+    /// The same for a last-level cache of that many bytes; outputs that do not fit in half of it are
+    /// written past it. Changes no bit of any result. By default the size that the machine tells.
+    #[must_use]
+    pub fn with_cache(mut self, bytes: usize) -> Self {
+        self.engine.cache = bytes;
+        self
+    }
+
+    /// The instruction set in use.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.engine.level
+    }
+
+    fn on(team: Team) -> Self {
+        let (spaces, level, cache) = (Workspaces::default(), Level::detect(), last_level_cache());
+        Self { engine: Engine { team, spaces, level, cache } }
+    }
+}
+
+const NAME: &str = "rayon";
+
+impl Backend for RayonBackend {
+    type Memory = HostMemory;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn device(&self) -> Device {
+        let threads = self.engine.team.threads();
+        let plural = if threads == 1 { "" } else { "s" };
+        Device {
+            label: format!("CPU, {threads} thread{plural}"),
+            instruction_set: self.engine.level.to_string(),
+        }
+    }
+
+    fn memory(&self) -> &HostMemory {
+        &HostMemory
+    }
+}
+
+/// Evaluates `$body` with `$access` the type that an element `$element` is accessed by.
+macro_rules! by_type {
+    ($element:ty, $access:ident => $body:expr) => {
+        match <$element as bn_core::Scalar>::DTYPE {
+            DType::F32 => {
+                type $access = f32;
+                $body
+            }
+            DType::F64 => {
+                type $access = f64;
+                $body
+            }
+            DType::F16 => {
+                type $access = f16;
+                $body
+            }
+            DType::BF16 => {
+                type $access = bf16;
+                $body
+            }
+            DType::U8 => unreachable!("u8 is no element type"),
+        }
+    };
+}
+
+/// A parameter of a channel, or its default.
+fn parameter<P: Element>(values: Option<&[P]>, default: f64) -> impl Fn(usize) -> f64 + Sync + '_ {
+    move |c| values.map_or(default, |values| values[c].to_f64())
+}
+
+/// No normalisation, as a type.
+type NoApply<'a, T> = Option<&'a Apply<'a, T, fn(usize) -> [f64; 4]>>;
+
+impl<T: Element> BatchNormBackend<T> for RayonBackend {
+    fn moments(&self, request: Checked<Moments<'_, T, HostMemory>>) -> Result<(), Error> {
+        let counts = request.counts();
+        let Moments { problem, x, valid, mean, m2 } = request.into_inner();
+        let (mask, x) = (valid.map(|valid| Shared::reading(valid.mask())), Shared::reading(x));
+        let (mean, m2, counts) = (Shared::writing(mean), Shared::writing(m2), &counts);
+        by_type!(T, A => {
+            let moments = TakeMoments { mask, counts, mean, m2, x: x.cast() };
+            forward::<A>(&self.engine, problem, Some(&moments), None as NoApply<'_, A>)
+        })
+    }
+
+    fn normalize(&self, request: Checked<Normalize<'_, T, HostMemory>>) -> Result<(), Error> {
+        let Normalize { problem, io, mean, inv_std, gamma, beta, epilogue } = request.into_inner();
+        let (gamma, beta) = (parameter(gamma, 1.0), parameter(beta, 0.0));
+        let (io, finish) = (Shared::pair(io), Finish::of(epilogue));
+        let of = |at| {
+            let c = at % problem.channels();
+            [mean[at], inv_std[at], gamma(c), beta(c)]
+        };
+        by_type!(T, A => {
+            let apply = Apply { io: (io.0.cast(), io.1.cast()), finish: finish.cast(), of: &of };
+            forward::<A>(&self.engine, problem, None, Some(&apply))
+        })
+    }
+
+    fn backward_reduce(
+        &self,
+        request: Checked<BackwardReduce<'_, T, HostMemory>>,
+    ) -> Result<(), Error> {
+        let BackwardReduce { problem, dy, gate, saved, mean, inv_std, sum_dy, sum_dy_xhat } =
+            request.into_inner();
+        let normalizer = Some(Normalizer::new(saved, mean, inv_std));
+        let (dy, through) = (Shared::reading(dy), Through::of(gate));
+        let x = Shared::reading(saved.buffer());
+        let sums =
+            GradientSums { dy: Shared::writing(sum_dy), dy_xhat: Shared::writing(sum_dy_xhat) };
+        by_type!(T, A => {
+            let given = Given { dy: dy.cast(), through: through.cast(), x: Some(x.cast()) };
+            let make = None::<&MakeGradient<'_, A, fn(usize) -> f64>>;
+            backward::<A>(&self.engine, problem, given, normalizer, Some(sums), make)
+        })
+    }
+
+    fn backward_apply(
+        &self,
+        request: Checked<BackwardApply<'_, T, HostMemory>>,
+    ) -> Result<(), Error> {
+        let BackwardApply { problem, io, gate, dresidual, inv_std, gamma, correction } =
+            request.into_inner();
+        let gamma = &parameter(gamma, 1.0);
+        let (io, through) = (Shared::pair(io), Through::of(gate));
+        let dresidual = dresidual.map(Shared::writing);
+        let (x, normalizer, batch, mask) = match correction {
+            Correction::Fixed => (None, None, None, None),
+            Correction::Batch { saved, mean, sum_dy, sum_dy_xhat, counts, valid } => {
+                let sums = GradientSums {
+                    dy: Shared::reading(sum_dy),
+                    dy_xhat: Shared::reading(sum_dy_xhat),
+                };
+                (
+                    Some(Shared::reading(saved.buffer())),
+                    Some(Normalizer::new(saved, mean, inv_std)),
+                    Some((sums, counts)),
+                    valid.map(|valid| Shared::reading(valid.mask())),
+                )
+            }
+        };
+        by_type!(T, A => {
+            let given = Given {
+                dy: io.0.cast(),
+                through: through.cast(),
+                x: x.map(Shared::cast),
+            };
+            let dresidual = dresidual.map(Shared::cast);
+            let taken = Taken { dx: io.1.cast(), dresidual, mask };
+            let make = MakeGradient { taken, batch, inv_std, gamma };
+            backward::<A>(&self.engine, problem, given, normalizer, None, Some(&make))
+        })
+    }
+
+    fn forward_training(
+        &self,
+        request: Checked<ForwardTraining<'_, T, HostMemory>>,
+    ) -> Result<(), Error> {
+        let counts = request.counts();
+        let ForwardTraining {
+            problem, io, valid, gamma, beta, eps, epilogue, running, saved, ..
+        } = request.into_inner();
+        let (statistics, channels) = (problem.statistics(), problem.channels());
+        let (gamma, beta) = (parameter(gamma, 1.0), parameter(beta, 0.0));
+        let (io, finish) = (Shared::pair(io), Finish::of(epilogue));
+        let mask = valid.map(|valid| Shared::reading(valid.mask()));
+        self.engine.spaces.lend(statistics, |m2_values| {
+            let (mean, m2) = (Shared::writing(saved.mean), Shared::writing(m2_values));
+            let moments_of = |statistic: usize| ChannelMoments {
+                count: counts.of(statistic / channels),
+                // SAFETY: asked for only where the moments are there.
+                mean: unsafe { mean.get(statistic) },
+                // SAFETY: the same.
+                m2: unsafe { m2.get(statistic) },
+            };
+            let of = |statistic: usize| {
+                let (moments, c) = (moments_of(statistic), statistic % channels);
+                [moments.mean, moments.inv_std(eps), gamma(c), beta(c)]
+            };
+            let counts = &counts;
+            by_type!(T, A => {
+                let x = io.0.cast();
+                let moments = TakeMoments { mask, counts, mean, m2, x };
+                let apply = Apply { io: (x, io.1.cast()), finish: finish.cast(), of: &of };
+                forward::<A>(&self.engine, problem, Some(&moments), Some(&apply))
+            })?;
+            for (statistic, inv_std) in saved.inv_std.iter_mut().enumerate() {
+                *inv_std = moments_of(statistic).inv_std(eps);
+            }
+            if let Some(running) = running {
+                let blend = running.momentum.blend(running.seen);
+                for (c, (mean, var)) in running.mean.iter_mut().zip(running.var).enumerate() {
+                    let of_groups = (c..statistics).step_by(channels).map(moments_of);
+                    let merged = of_groups.sum::<ChannelMoments>();
+                    *mean = blend.apply(*mean, merged.mean);
+                    *var = blend.apply(*var, running.variance.of(&merged));
+                }
+                *running.seen = running.seen.next::<T::Param>(&running.momentum);
+            }
+            Ok(())
+        })?
+    }
+
+    fn forward_inference(
+        &self,
+        request: Checked<ForwardInference<'_, T, HostMemory>>,
+    ) -> Result<(), Error> {
+        let ForwardInference { problem, io, statistics, gamma, beta, epilogue, saved, .. } =
+            request.into_inner();
+        let channels = problem.channels();
+        let (gamma, beta) = (parameter(gamma, 1.0), parameter(beta, 0.0));
+        let fixed = |statistic: usize| match statistics {
+            FixedStatistics::Given { mean, inv_std } => (mean[statistic], inv_std[statistic]),
+            FixedStatistics::Running { mean, var, scale, eps } => {
+                let (mean, var) = (mean[statistic].to_f64(), var[statistic].to_f64());
+                (scale * mean, inv_std(scale * var, eps))
+            }
+        };
+        let of = |statistic: usize| {
+            let ((mean, inv_std), c) = (fixed(statistic), statistic % channels);
+            [mean, inv_std, gamma(c), beta(c)]
+        };
+        let (io, finish) = (Shared::pair(io), Finish::of(epilogue));
+        by_type!(T, A => {
+            let apply = Apply { io: (io.0.cast(), io.1.cast()), finish: finish.cast(), of: &of };
+            forward::<A>(&self.engine, problem, None, Some(&apply))
+        })?;
+        if let Some(saved) = saved {
+            let places = saved.mean.iter_mut().zip(saved.inv_std).enumerate();
+            for (statistic, (mean, inv_std)) in places {
+                (*mean, *inv_std) = fixed(statistic);
+            }
+        }
+        Ok(())
+    }
+
+    fn backward(&self, request: Checked<Backward<'_, T, HostMemory>>) -> Result<(), Error> {
+        let counts = request.counts();
+        let Backward {
+            problem,
+            io,
+            saved,
+            mean,
+            inv_std,
+            dependence,
+            valid,
+            gamma,
+            gate,
+            dgamma,
+            dbeta,
+            dresidual,
+        } = request.into_inner();
+        let gamma = &parameter(gamma, 1.0);
+        let (io, through) = (Shared::pair(io), Through::of(gate));
+        let (dresidual, x) = (dresidual.map(Shared::writing), Shared::reading(saved.buffer()));
+        let mask = valid.map(|valid| Shared::reading(valid.mask()));
+        let normalizer = Some(Normalizer::new(saved, mean, inv_std));
+        let statistics = problem.statistics();
+        self.engine.spaces.lend(2 * statistics, |space| {
+            let (sum_dy, sum_dy_xhat) = space.split_at_mut(statistics);
+            let sums =
+                GradientSums { dy: Shared::writing(sum_dy), dy_xhat: Shared::writing(sum_dy_xhat) };
+            let of_batch = dependence == Dependence::Batch;
+            let wanted = of_batch || dgamma.is_some() || dbeta.is_some();
+            let batch = of_batch.then_some((sums, &counts));
+            by_type!(T, A => {
+                let given = Given {
+                    dy: io.0.cast(),
+                    through: through.cast(),
+                    x: Some(x.cast()),
+                };
+                let dresidual = dresidual.map(Shared::cast);
+                let taken = Taken { dx: io.1.cast(), dresidual, mask };
+                let make = MakeGradient { taken, batch, inv_std, gamma };
+                let reduce = wanted.then_some(sums);
+                backward::<A>(&self.engine, problem, given, normalizer, reduce, Some(&make))
+            })?;
+            for (gradient, sums) in [(dgamma, &*sum_dy_xhat), (dbeta, &*sum_dy)] {
+                if let Some(gradient) = gradient {
+                    write_gradient(&problem, sums, gradient);
+                }
+            }
+            Ok(())
+        })?
+    }
+}
+
+/// dgamma or dbeta, C values, from G·C sums, as [`bn_core::parameter_gradient`] without a vector.
+fn write_gradient<P: Element>(problem: &Problem, sums: &[f64], gradient: &mut [P]) {
+    for (c, gradient) in gradient.iter_mut().enumerate() {
+        *gradient = P::from_f64(sums.iter().skip(c).step_by(problem.channels()).sum());
+    }
+}

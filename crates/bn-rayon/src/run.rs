@@ -1,0 +1,469 @@
+//! The arithmetic of one run of consecutive values of one channel, on vectors.
+//!
+//! Every function here is inlined into a kernel that is compiled for an instruction set. Their common
+//! contract: `len` values can be read at every pointer to tensors, written at every pointer to
+//! outputs, and `ceil(len / 8)` bytes at pointers to activation bits.
+
+use bn_core::{Epilogue, Gate, HostMemory, Scalar};
+
+use crate::shared::Shared;
+use crate::simd::{Access, Real, Simd, Vector, first_lanes};
+
+/// Vectors that a chain of `f32` additions is long at most, before it goes into `f64`.
+const CHAIN: usize = 4;
+
+/// What follows the normalisation of a tensor.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish<T> {
+    pub(crate) relu: bool,
+    pub(crate) residual: Option<Shared<T>>,
+    pub(crate) bits: Option<Shared<u8>>,
+}
+
+impl<T: bn_core::Element> Finish<T> {
+    pub(crate) fn of(epilogue: Epilogue<'_, T, HostMemory>) -> Self {
+        let (relu, residual, bits) = match epilogue {
+            Epilogue::None => (false, None, None),
+            Epilogue::Relu { bits } => (true, None, bits),
+            Epilogue::AddRelu { residual, bits } => (true, Some(Shared::reading(residual)), bits),
+        };
+        Self { relu, residual, bits: bits.map(Shared::writing) }
+    }
+}
+
+impl<T: Scalar> Finish<T> {
+    /// The same for elements of the same size.
+    pub(crate) fn cast<U: Scalar>(self) -> Finish<U> {
+        let Self { relu, residual, bits } = self;
+        Finish { relu, residual: residual.map(Shared::cast), bits }
+    }
+
+    /// Whether anything follows at all.
+    pub(crate) fn is_some(&self) -> bool {
+        self.relu
+    }
+}
+
+/// What let dy through.
+#[derive(Clone, Copy)]
+pub(crate) enum Through<T> {
+    Everything,
+    Output(Shared<T>),
+    Bits(Shared<u8>),
+}
+
+impl<T: bn_core::Element> Through<T> {
+    pub(crate) fn of(gate: Gate<'_, T, HostMemory>) -> Self {
+        match gate {
+            Gate::Open => Self::Everything,
+            Gate::Output(y) => Self::Output(Shared::reading(y)),
+            Gate::Bits(bits) => Self::Bits(Shared::reading(bits)),
+        }
+    }
+
+    /// The same for elements of the same size.
+    pub(crate) fn cast<U: Scalar>(self) -> Through<U> {
+        match self {
+            Self::Everything => Through::Everything,
+            Self::Output(y) => Through::Output(y.cast()),
+            Self::Bits(bits) => Through::Bits(bits),
+        }
+    }
+
+    /// The same, seen from an element and its bit.
+    #[inline(always)]
+    pub(crate) fn from(self, element: usize, byte: usize) -> Pass<T> {
+        match self {
+            Self::Everything => Pass::Everything,
+            Self::Output(y) => Pass::Output(y.at(element)),
+            Self::Bits(bits) => Pass::Bits(bits.at(byte)),
+        }
+    }
+}
+
+/// [`Through`] at a run.
+#[derive(Clone, Copy)]
+pub(crate) enum Pass<T> {
+    Everything,
+    Output(*const T),
+    Bits(*const u8),
+}
+
+/// [`Finish`] at a run; null where there is none.
+#[derive(Clone, Copy)]
+pub(crate) struct End<T> {
+    pub(crate) relu: bool,
+    pub(crate) residual: *const T,
+    pub(crate) bits: *mut u8,
+}
+
+/// Loads a whole vector, or the first `count` lanes.
+///
+/// # Safety
+///
+/// `count` values can be read.
+#[inline(always)]
+pub(crate) unsafe fn load<A: Access, S: Simd>(
+    simd: S,
+    from: *const A::Stored,
+    count: usize,
+) -> A::Vec<S> {
+    if count == A::Vec::<S>::LANES {
+        // SAFETY: the caller's.
+        unsafe { A::load(simd, from) }
+    } else {
+        // SAFETY: the caller's.
+        unsafe { A::load_first(simd, from, count) }
+    }
+}
+
+/// Stores a whole vector, or the first `count` lanes.
+///
+/// # Safety
+///
+/// `count` values can be written.
+#[inline(always)]
+pub(crate) unsafe fn store<A: Access, S: Simd>(
+    simd: S,
+    value: A::Vec<S>,
+    to: *mut A::Stored,
+    count: usize,
+) {
+    if count == A::Vec::<S>::LANES {
+        // SAFETY: the caller's.
+        unsafe { A::store::<S, false>(simd, value, to) }
+    } else {
+        // SAFETY: the caller's.
+        unsafe { A::store_first(simd, value, to, count) }
+    }
+}
+
+/// Calls `step` with the offset and lanes of each vector of a run.
+#[inline(always)]
+fn vectors(lanes: usize, len: usize, mut step: impl FnMut(usize, usize)) {
+    let whole = len / lanes * lanes;
+    let mut at = 0;
+    while at < whole {
+        step(at, lanes);
+        at += lanes;
+    }
+    if whole < len {
+        step(whole, len - whole);
+    }
+}
+
+/// Calls `step` with the chain, offset and lanes of each vector, two chains in turn.
+#[inline(always)]
+fn chains(lanes: usize, len: usize, mut step: impl FnMut(usize, usize, usize)) {
+    let whole = len / (2 * lanes) * (2 * lanes);
+    let mut at = 0;
+    while at < whole {
+        step(0, at, lanes);
+        step(1, at + lanes, lanes);
+        at += 2 * lanes;
+    }
+    if at + lanes <= len {
+        step(0, at, lanes);
+        at += lanes;
+    }
+    if at < len {
+        step(1, at, len - at);
+    }
+}
+
+/// The lanes that a mask of positions leaves.
+///
+/// # Safety
+///
+/// `count` bytes can be read.
+#[inline(always)]
+unsafe fn valid_lanes(mask: *const u8, count: usize) -> u32 {
+    // SAFETY: the caller's.
+    let bytes = unsafe { core::slice::from_raw_parts(mask, count) };
+    bytes.iter().rev().fold(0, |lanes, &valid| lanes << 1 | u32::from(valid != 0))
+}
+
+/// Adds Σ(x − shift) and Σ(x − shift)² to `sums`.
+///
+/// # Safety
+///
+/// As the module says; `mask`, unless null, has `len` bytes.
+#[inline(always)]
+pub(crate) unsafe fn sum_deviations<A: Access, S: Simd>(
+    simd: S,
+    x: *const A::Stored,
+    mask: *const u8,
+    len: usize,
+    shift: A::Scalar,
+    sums: &mut [S::F64; 2],
+) {
+    let lanes = A::Vec::<S>::LANES;
+    let zero = A::Vec::<S>::splat(simd, A::Scalar::of(0.0));
+    let shift = A::Vec::<S>::splat(simd, shift);
+    let mut done = 0;
+    while done < len {
+        let block = (len - done).min(2 * CHAIN * lanes);
+        let (mut first, mut second) = ([zero; 2], [zero; 2]);
+        chains(lanes, block, |chain, at, count| {
+            // SAFETY: `done + at + count` is at most `len`.
+            let mut d = unsafe { load::<A, S>(simd, x.add(done + at), count) }.sub(shift);
+            if !mask.is_null() {
+                // SAFETY: the same.
+                d = d.keep(unsafe { valid_lanes(mask.add(done + at), count) });
+            } else if count < lanes {
+                d = d.keep(first_lanes(count));
+            }
+            first[chain] = first[chain].add(d);
+            second[chain] = d.mul_add(d, second[chain]);
+        });
+        sums[0] = sums[0].add(first[0].add(first[1]).fold());
+        sums[1] = sums[1].add(second[0].add(second[1]).fold());
+        done += block;
+    }
+}
+
+/// y = finish((x − mean)·scale + beta).
+///
+/// # Safety
+///
+/// As the module says.
+#[inline(always)]
+pub(crate) unsafe fn normalize<A: Access, S: Simd, const FINISH: bool>(
+    simd: S,
+    x: *const A::Stored,
+    y: *mut A::Stored,
+    len: usize,
+    coefficients: [A::Scalar; 4],
+    end: End<A::Stored>,
+) {
+    let [high, low, scale, beta] = coefficients.map(|value| A::Vec::<S>::splat(simd, value));
+    vectors(A::Vec::<S>::LANES, len, |at, count| {
+        // SAFETY: `at + count` is at most `len`.
+        let x = unsafe { load::<A, S>(simd, x.add(at), count) };
+        let mut z = x.sub(high).sub(low).mul_add(scale, beta);
+        if FINISH {
+            // SAFETY: the same; vectors begin at whole bytes of bits.
+            z = unsafe { finish::<A, S>(simd, z, end, at, count) };
+        }
+        // SAFETY: the same.
+        unsafe { store::<A, S>(simd, z, y.add(at), count) };
+    });
+}
+
+/// Adds the residual, applies the ReLU and records the bits, at `at` of a run.
+///
+/// # Safety
+///
+/// As the module says for `at + count` values, `at` a multiple of 8.
+#[inline(always)]
+pub(crate) unsafe fn finish<A: Access, S: Simd>(
+    simd: S,
+    mut z: A::Vec<S>,
+    end: End<A::Stored>,
+    at: usize,
+    count: usize,
+) -> A::Vec<S> {
+    if !end.residual.is_null() {
+        // SAFETY: the caller's.
+        z = z.add(unsafe { load::<A, S>(simd, end.residual.add(at), count) });
+    }
+    if end.relu {
+        z = z.relu();
+    }
+    if !end.bits.is_null() {
+        let threshold = A::Vec::<S>::splat(simd, A::Scalar::of(A::ROUNDS_TO_ZERO));
+        let mask = z.not_below(threshold) & first_lanes(count);
+        let bytes = mask.to_le_bytes();
+        // SAFETY: the caller's; a vector has at most two bytes of bits.
+        unsafe { end.bits.add(at / 8).write(bytes[0]) };
+        if count > 8 {
+            // SAFETY: the same.
+            unsafe { end.bits.add(at / 8 + 1).write(bytes[1]) };
+        }
+    }
+    z
+}
+
+/// dy behind the gate, at `at` of a run.
+///
+/// # Safety
+///
+/// As the module says for `at + count` values, `at` a multiple of 8.
+#[inline(always)]
+pub(crate) unsafe fn passed<A: Access, S: Simd>(
+    simd: S,
+    dy: *const A::Stored,
+    pass: Pass<A::Stored>,
+    at: usize,
+    count: usize,
+) -> A::Vec<S> {
+    // SAFETY: the caller's.
+    let dy = unsafe { load::<A, S>(simd, dy.add(at), count) };
+    match pass {
+        Pass::Everything => dy,
+        Pass::Output(y) => {
+            // SAFETY: the caller's.
+            let y = unsafe { load::<A, S>(simd, y.add(at), count) };
+            dy.keep(y.not_below(A::Vec::<S>::splat(simd, A::Scalar::of(0.0))))
+        }
+        Pass::Bits(bits) => {
+            // SAFETY: the caller's; a vector has at most two bytes of bits.
+            let low = unsafe { bits.add(at / 8).read() };
+            // SAFETY: the same.
+            let high = if count > 8 { unsafe { bits.add(at / 8 + 1).read() } } else { 0 };
+            dy.keep(u32::from(low) | u32::from(high) << 8)
+        }
+    }
+}
+
+/// Adds Σdy and Σdy·(x − mean) to `sums`, dy behind the gate.
+///
+/// # Safety
+///
+/// As the module says.
+#[inline(always)]
+pub(crate) unsafe fn sum_gradients<A: Access, S: Simd>(
+    simd: S,
+    dy: *const A::Stored,
+    pass: Pass<A::Stored>,
+    x: *const A::Stored,
+    len: usize,
+    [high, low]: [A::Scalar; 2],
+    sums: &mut [S::F64; 2],
+) {
+    let lanes = A::Vec::<S>::LANES;
+    let splat = |value| A::Vec::<S>::splat(simd, value);
+    let (zero, high, low) = (splat(A::Scalar::of(0.0)), splat(high), splat(low));
+    let mut done = 0;
+    while done < len {
+        let block = (len - done).min(2 * CHAIN * lanes);
+        let (mut first, mut second) = ([zero; 2], [zero; 2]);
+        chains(lanes, block, |chain, at, count| {
+            // SAFETY: `done + at + count` is at most `len`, and blocks are multiples of 8.
+            let dy = unsafe { passed::<A, S>(simd, dy, pass, done + at, count) };
+            // SAFETY: the same.
+            let x = unsafe { load::<A, S>(simd, x.add(done + at), count) };
+            first[chain] = first[chain].add(dy);
+            // The lanes of dy beyond the run are 0, those of x − mean are finite.
+            second[chain] = dy.mul_add(x.sub(high).sub(low), second[chain]);
+        });
+        sums[0] = sums[0].add(first[0].add(first[1]).fold());
+        sums[1] = sums[1].add(second[0].add(second[1]).fold());
+        done += block;
+    }
+}
+
+/// Where the gradients of a run go, and the mask of positions; null where there is none.
+#[derive(Clone, Copy)]
+pub(crate) struct Gradients<T> {
+    pub(crate) dx: *mut T,
+    pub(crate) dresidual: *mut T,
+    pub(crate) mask: *const u8,
+}
+
+/// dx = (dy − mean(dy) − (x − mean)·factor)·scale, dy behind the gate; dx = dy·scale where `x` is null
+/// and at positions that are not valid.
+///
+/// # Safety
+///
+/// As the module says.
+#[inline(always)]
+pub(crate) unsafe fn apply_gradients<A: Access, S: Simd>(
+    simd: S,
+    dy: *const A::Stored,
+    pass: Pass<A::Stored>,
+    x: *const A::Stored,
+    len: usize,
+    coefficients: [A::Scalar; 6],
+    to: Gradients<A::Stored>,
+) {
+    let coefficients = coefficients.map(|value| A::Vec::<S>::splat(simd, value));
+    vectors(A::Vec::<S>::LANES, len, |at, count| {
+        // SAFETY: `at + count` is at most `len`, `at` a multiple of 8.
+        let dy = unsafe { passed::<A, S>(simd, dy, pass, at, count) };
+        let x = if x.is_null() {
+            None
+        } else {
+            // SAFETY: the same.
+            Some(unsafe { load::<A, S>(simd, x.add(at), count) })
+        };
+        let valid = if to.mask.is_null() {
+            u32::MAX
+        } else {
+            // SAFETY: the same.
+            unsafe { valid_lanes(to.mask.add(at), count) }
+        };
+        let dx = gradient::<A, S>(dy, x, coefficients, valid);
+        if !to.dresidual.is_null() {
+            // SAFETY: the same.
+            unsafe { store::<A, S>(simd, dy, to.dresidual.add(at), count) };
+        }
+        // SAFETY: the same.
+        unsafe { store::<A, S>(simd, dx, to.dx.add(at), count) };
+    });
+}
+
+/// dx of one vector.
+#[inline(always)]
+pub(crate) fn gradient<A: Access, S: Simd>(
+    dy: A::Vec<S>,
+    x: Option<A::Vec<S>>,
+    [high, low, dy_high, dy_low, factor, scale]: [A::Vec<S>; 6],
+    valid: u32,
+) -> A::Vec<S> {
+    let Some(x) = x else { return dy.mul(scale) };
+    let through = |dy: A::Vec<S>| {
+        let centred = dy.sub(dy_high).sub(dy_low);
+        x.sub(high).sub(low).mul_sub_from(factor, centred)
+    };
+    if valid == u32::MAX {
+        return through(dy).mul(scale);
+    }
+    // Where a position is not valid, dy itself. Bits are chosen, so a NaN there does no harm.
+    through(dy).keep(valid).add(dy.keep(!valid)).mul(scale)
+}
+
+/// A small piece of memory in the first-level cache, from which whole lines go past the cache.
+#[repr(align(64))]
+pub(crate) struct Stage([u64; Stage::BYTES / 8]);
+
+impl Stage {
+    /// Its size.
+    pub(crate) const BYTES: usize = 8192;
+
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self([0; Self::BYTES / 8])
+    }
+
+    /// Where to write.
+    #[inline(always)]
+    pub(crate) fn at<T>(&mut self, index: usize) -> *mut T {
+        self.0.as_mut_ptr().cast::<T>().wrapping_add(index)
+    }
+
+    /// Copies the first `len` values to `to` with stores that bypass the cache.
+    ///
+    /// # Safety
+    ///
+    /// `len` values have been written here and can be written there. [`Simd::fence`] comes before
+    /// anyone else reads them.
+    #[inline(always)]
+    pub(crate) unsafe fn flush<T: Scalar, S: Simd>(&self, simd: S, to: *mut T, len: usize) {
+        let (from, to, bytes) =
+            (self.0.as_ptr().cast::<u8>(), to.cast::<u8>(), len * size_of::<T>());
+        let head = to.align_offset(64).min(bytes);
+        // SAFETY: `head` is at most `bytes`.
+        unsafe { core::ptr::copy_nonoverlapping(from, to, head) };
+        let mut at = head;
+        while at + 64 <= bytes {
+            // SAFETY: 64 bytes from `at` are in both.
+            let line = unsafe { S::F32::load(simd, from.add(at).cast()) };
+            // SAFETY: the same, and `to + at` is a multiple of 64 bytes.
+            unsafe { line.stream(to.add(at).cast()) };
+            at += 64;
+        }
+        // SAFETY: what is left.
+        unsafe { core::ptr::copy_nonoverlapping(from.add(at), to.add(at), bytes - at) };
+    }
+}

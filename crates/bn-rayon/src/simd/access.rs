@@ -1,0 +1,182 @@
+//! How elements become lanes: each type in its own precision, and any of them in `f64`.
+
+use core::marker::PhantomData;
+
+use bn_core::{Element, bf16, f16};
+
+use super::{Real, Simd, Vector};
+
+/// A way to load and store elements as lanes.
+pub(crate) trait Access: Send + Sync + 'static {
+    /// What lies in memory.
+    type Stored: Element;
+    /// What a lane holds.
+    type Scalar: Real;
+    /// A vector of lanes.
+    type Vec<S: Simd>: Vector<Scalar = Self::Scalar, Simd = S>;
+    /// The largest number that rounds to 0 when stored.
+    const ROUNDS_TO_ZERO: f64;
+
+    /// Loads all lanes.
+    ///
+    /// # Safety
+    ///
+    /// As [`Vector::load`].
+    unsafe fn load<S: Simd>(simd: S, from: *const Self::Stored) -> Self::Vec<S>;
+
+    /// Stores all lanes; past the cache where `STREAM`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Vector::store`] and [`Vector::stream`].
+    unsafe fn store<S: Simd, const STREAM: bool>(
+        simd: S,
+        value: Self::Vec<S>,
+        to: *mut Self::Stored,
+    );
+
+    /// Loads the first lanes, zeros in the others.
+    ///
+    /// # Safety
+    ///
+    /// As [`Vector::load_first`].
+    #[inline(always)]
+    unsafe fn load_first<S: Simd>(
+        simd: S,
+        from: *const Self::Stored,
+        count: usize,
+    ) -> Self::Vec<S> {
+        let mut buffer = [Self::Stored::default(); 16];
+        for (i, value) in buffer.iter_mut().enumerate().take(count) {
+            // SAFETY: the caller lets the first `count` values be read.
+            *value = unsafe { *from.add(i) };
+        }
+        // SAFETY: the buffer holds as many values as any vector has lanes.
+        unsafe { Self::load(simd, buffer.as_ptr()) }
+    }
+
+    /// Stores the first lanes.
+    ///
+    /// # Safety
+    ///
+    /// As [`Vector::store_first`].
+    #[inline(always)]
+    unsafe fn store_first<S: Simd>(
+        simd: S,
+        value: Self::Vec<S>,
+        to: *mut Self::Stored,
+        count: usize,
+    ) {
+        let mut buffer = [Self::Stored::default(); 16];
+        // SAFETY: the buffer holds as many values as any vector has lanes.
+        unsafe { Self::store::<S, false>(simd, value, buffer.as_mut_ptr()) };
+        for (i, &value) in buffer.iter().enumerate().take(count) {
+            // SAFETY: the caller lets the first `count` values be written.
+            unsafe { *to.add(i) = value };
+        }
+    }
+}
+
+macro_rules! direct {
+    ($type:ty, $vector:ident) => {
+        impl Access for $type {
+            type Stored = $type;
+            type Scalar = $type;
+            type Vec<S: Simd> = S::$vector;
+            const ROUNDS_TO_ZERO: f64 = 0.0;
+
+            #[inline(always)]
+            unsafe fn load<S: Simd>(simd: S, from: *const $type) -> S::$vector {
+                // SAFETY: the caller's.
+                unsafe { S::$vector::load(simd, from) }
+            }
+            #[inline(always)]
+            unsafe fn store<S: Simd, const STREAM: bool>(_: S, value: S::$vector, to: *mut $type) {
+                if STREAM {
+                    // SAFETY: the caller's.
+                    unsafe { value.stream(to) }
+                } else {
+                    // SAFETY: the caller's.
+                    unsafe { value.store(to) }
+                }
+            }
+            #[inline(always)]
+            unsafe fn load_first<S: Simd>(simd: S, from: *const $type, count: usize) -> S::$vector {
+                // SAFETY: the caller's.
+                unsafe { S::$vector::load_first(simd, from, count) }
+            }
+            #[inline(always)]
+            unsafe fn store_first<S: Simd>(_: S, value: S::$vector, to: *mut $type, count: usize) {
+                // SAFETY: the caller's.
+                unsafe { value.store_first(to, count) }
+            }
+        }
+    };
+}
+
+direct!(f32, F32);
+direct!(f64, F64);
+
+macro_rules! half {
+    ($type:ty, $load:ident, $store:ident, $rounds_to_zero:expr) => {
+        impl Access for $type {
+            type Stored = $type;
+            type Scalar = f32;
+            type Vec<S: Simd> = S::F32;
+            const ROUNDS_TO_ZERO: f64 = $rounds_to_zero;
+
+            #[inline(always)]
+            unsafe fn load<S: Simd>(simd: S, from: *const $type) -> S::F32 {
+                // SAFETY: the caller's; both half types are `repr(transparent)` over `u16`.
+                unsafe { simd.$load(from.cast()) }
+            }
+            #[inline(always)]
+            unsafe fn store<S: Simd, const STREAM: bool>(simd: S, value: S::F32, to: *mut $type) {
+                // SAFETY: the caller's; both half types are `repr(transparent)` over `u16`.
+                unsafe { simd.$store(value, to.cast(), STREAM) }
+            }
+        }
+    };
+}
+
+// Half of the smallest subnormal: a tie, which goes to the even 0. 2^-25 and 2^-134.
+half!(f16, load_f16, store_f16, 1.0 / (1u64 << 25) as f64);
+half!(bf16, load_bf16, store_bf16, f64::from_bits((1023 - 134) << 52));
+
+/// Any element in lanes of `f64`: for channels whose numbers leave the range of `f32`.
+///
+/// Rare, so it goes through an array on every level.
+pub(crate) struct Wide<T>(PhantomData<T>);
+
+impl<T: Element> Access for Wide<T> {
+    type Stored = T;
+    type Scalar = f64;
+    type Vec<S: Simd> = S::F64;
+    /// Half of the smallest subnormal of what is stored, by way of `f32`.
+    const ROUNDS_TO_ZERO: f64 = match T::DTYPE {
+        bn_core::DType::F64 => 0.0,
+        // The tie of f32 before that of f16: what f32 rounds to 2^-25 becomes 0 as well.
+        bn_core::DType::F16 => f64::from_bits(((1023 - 25) << 52) + (1 << 28)),
+        bn_core::DType::BF16 => {
+            f64::from_bits((1023 - 134) << 52) + f64::from_bits((1023 - 150) << 52)
+        }
+        _ => f64::from_bits((1023 - 150) << 52),
+    };
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const T) -> S::F64 {
+        // SAFETY: the caller lets 8 values be read.
+        let lanes = unsafe { from.cast::<[T; 8]>().read() }.map(T::to_f64);
+        // SAFETY: the array has 8 lanes.
+        unsafe { S::F64::load(simd, lanes.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd, const STREAM: bool>(_: S, value: S::F64, to: *mut T) {
+        let mut lanes = [0.0; 8];
+        // SAFETY: the array has 8 lanes.
+        unsafe { value.store(lanes.as_mut_ptr()) };
+        // SAFETY: the caller lets 8 values be written.
+        unsafe { to.cast::<[T; 8]>().write(lanes.map(T::from_f64)) }
+    }
+}

@@ -1,0 +1,167 @@
+//! Vectors of a fixed, virtual width: the algorithm is written once over [`Simd`], and one thin file
+//! per instruction set says what its operations are.
+//!
+//! A vector is always 16 lanes of `f32` or 8 of `f64`. AVX-512 holds one in a register, AVX2 in two,
+//! NEON in four, the portable level in an array. So every level adds the same values in the same
+//! order, and the levels with fused multiply-add give the same bits. The portable level multiplies
+//! and adds apart, because a fused multiply-add without an instruction for it is a library call for
+//! each lane; its results differ in the last place.
+//!
+//! `pulp` was considered: its vectors have the width of the register, and it has neither stores that
+//! bypass the cache nor the 16-bit conversions, so the parts that needed care would have stayed here.
+
+mod access;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod level;
+mod portable;
+
+pub(crate) use access::{Access, Wide};
+pub(crate) use level::Kernel;
+pub use level::Level;
+
+/// A number that lanes hold.
+pub(crate) trait Real: bn_core::Scalar + PartialOrd {
+    /// Rounds an `f64`.
+    fn of(value: f64) -> Self;
+}
+
+impl Real for f32 {
+    fn of(value: f64) -> Self {
+        value as Self
+    }
+}
+
+impl Real for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+}
+
+/// The proof that an instruction set is there, and what it does that has no vector operand.
+///
+/// Made only by [`Level::run`], inside a function compiled for that instruction set. A vector is made
+/// only from such a proof, so the methods of a vector need none.
+pub(crate) trait Simd: Copy {
+    /// 16 lanes of `f32`.
+    type F32: Vector<Scalar = f32, Simd = Self>;
+    /// 8 lanes of `f64`.
+    type F64: Vector<Scalar = f64, Simd = Self>;
+
+    /// Asks for the cache line at `address`, which may be any.
+    fn prefetch<T>(self, address: *const T);
+
+    /// Makes stores that bypassed the cache visible before any that follow.
+    fn fence(self);
+
+    /// Loads 16 halves.
+    ///
+    /// # Safety
+    ///
+    /// 16 values can be read at `from`.
+    unsafe fn load_f16(self, from: *const u16) -> Self::F32;
+
+    /// Stores 16 halves, rounded to nearest; past the cache where `stream`.
+    ///
+    /// # Safety
+    ///
+    /// 16 values can be written at `to`, which for `stream` is a multiple of 32 bytes.
+    unsafe fn store_f16(self, value: Self::F32, to: *mut u16, stream: bool);
+
+    /// Loads 16 bfloat16.
+    ///
+    /// # Safety
+    ///
+    /// 16 values can be read at `from`.
+    unsafe fn load_bf16(self, from: *const u16) -> Self::F32;
+
+    /// Stores 16 bfloat16, rounded to nearest; past the cache where `stream`.
+    ///
+    /// # Safety
+    ///
+    /// 16 values can be written at `to`, which for `stream` is a multiple of 32 bytes.
+    unsafe fn store_bf16(self, value: Self::F32, to: *mut u16, stream: bool);
+}
+
+/// A vector of lanes. Masks are integers, bit i for lane i.
+pub(crate) trait Vector: Copy {
+    /// What a lane holds.
+    type Scalar: Real;
+    /// The instruction set.
+    type Simd: Simd;
+    /// 16 or 8.
+    const LANES: usize;
+
+    /// The same value in every lane.
+    fn splat(simd: Self::Simd, value: Self::Scalar) -> Self;
+
+    /// Loads all lanes.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` values can be read at `from`.
+    unsafe fn load(simd: Self::Simd, from: *const Self::Scalar) -> Self;
+
+    /// Stores all lanes.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` values can be written at `to`.
+    unsafe fn store(self, to: *mut Self::Scalar);
+
+    /// Stores all lanes past the cache.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` values can be written at `to`, a multiple of 64 bytes. [`Simd::fence`] comes before
+    /// anyone else reads them.
+    unsafe fn stream(self, to: *mut Self::Scalar);
+
+    /// Loads the first `count` lanes, zeros in the others.
+    ///
+    /// # Safety
+    ///
+    /// `count` values, fewer than `LANES`, can be read at `from`.
+    unsafe fn load_first(simd: Self::Simd, from: *const Self::Scalar, count: usize) -> Self;
+
+    /// Stores the first `count` lanes.
+    ///
+    /// # Safety
+    ///
+    /// `count` values, fewer than `LANES`, can be written at `to`.
+    unsafe fn store_first(self, to: *mut Self::Scalar, count: usize);
+
+    /// self + other
+    fn add(self, other: Self) -> Self;
+    /// self − other
+    fn sub(self, other: Self) -> Self;
+    /// self · other
+    fn mul(self, other: Self) -> Self;
+    /// self · factor + addend
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// minuend − self · factor
+    fn mul_sub_from(self, factor: Self, minuend: Self) -> Self;
+    /// self where it is above 0 or NaN, +0 elsewhere.
+    fn relu(self) -> Self;
+    /// The lanes for which self ≤ threshold does not hold, NaN among them.
+    fn not_below(self, threshold: Self) -> u32;
+    /// self in the lanes of the mask, +0 elsewhere.
+    fn keep(self, mask: u32) -> Self;
+    /// Both halves added where there are 16 lanes, as `f64`.
+    fn fold(self) -> <Self::Simd as Simd>::F64;
+    /// Every lane as `f64`: the lower 8, and the upper 8 where there are 16.
+    fn widen(self) -> [<Self::Simd as Simd>::F64; 2];
+}
+
+/// The lanes below `count`.
+pub(crate) const fn first_lanes(count: usize) -> u32 {
+    (1 << count) - 1
+}
+
+/// Adds the eight lanes of a sum, in a fixed tree.
+pub(crate) fn total(lanes: [f64; 8]) -> f64 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}

@@ -1,0 +1,139 @@
+//! From sums to statistics, and whether the sums can be trusted.
+//!
+//! Sums are taken of d = x − K with K one of the channel's own values: constants then give exactly 0,
+//! and d is exact where the values lie near each other. mean = K + Σd/m, M2 = Σd² − (Σd)²/m. The latter
+//! cancels where K is far from the mean, and squares leave the range of `f32` near its ends; both are
+//! seen in the sums, and such a channel is summed again in `f64` about a better K.
+
+/// Σd and Σd² over a channel's values.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sums {
+    pub(crate) first: f64,
+    pub(crate) second: f64,
+}
+
+/// What the sums of a channel say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verdict {
+    /// These are its mean and M2.
+    Good(f64, f64),
+    /// Sum again in `f64`, about this K.
+    Again(f64),
+}
+
+/// How the sums were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precision {
+    /// In short runs of `f32`, gathered in `f64`.
+    Single,
+    /// In `f64`.
+    Double,
+}
+
+/// How often a channel is summed at most.
+pub(crate) const ROUNDS: usize = 4;
+
+/// So few values are summed about their mean, because even a little cancellation shows.
+const FEW: f64 = 64.0;
+
+impl Sums {
+    /// Judges the sums of `count` values about `shift`, the first time in round 0.
+    pub(crate) fn judge(
+        self,
+        count: f64,
+        shift: f64,
+        precision: Precision,
+        round: usize,
+    ) -> Verdict {
+        let offset = self.first / count;
+        let mean = shift + offset;
+        let m2 = self.second - self.first * offset;
+        // A NaN stays one.
+        let good = Verdict::Good(mean, if m2 < 0.0 { 0.0 } else { m2 });
+        if round == ROUNDS - 1 || shift.is_nan() {
+            return good;
+        }
+        if !(self.first.is_finite() && self.second.is_finite()) {
+            return match precision {
+                // Squares that overflow f64 leave M2 infinite, but not NaN, about the mean.
+                Precision::Double if mean.is_finite() && shift != mean => Verdict::Again(mean),
+                Precision::Double => good,
+                Precision::Single => Verdict::Again(shift),
+            };
+        }
+        // Squared offset over variance: how much of Σd² cancels.
+        let limit = if precision == Precision::Single { 6.0 } else { 16.0 };
+        let few = precision == Precision::Double && round == 0 && count < FEW;
+        if offset != 0.0 && (few || offset * self.first > limit * m2) {
+            return Verdict::Again(mean);
+        }
+        // Squares below 2^-126 lose bits, or vanish; differences of values as large as 2^-40 do not.
+        let small = count * f64::from_bits((1023 - 90) << 52);
+        let constant = self.first == 0.0
+            && self.second == 0.0
+            && shift.abs() >= f64::from_bits((1023 - 40) << 52);
+        if precision == Precision::Single && self.second < small && !constant {
+            return Verdict::Again(mean);
+        }
+        good
+    }
+}
+
+/// Whether a number can be a coefficient in `f32` without leaving its range on the way.
+fn fits(value: f64) -> bool {
+    let (low, high) = (f64::from_bits((1023 - 115) << 52), f64::from_bits((1023 + 115) << 52));
+    value == 0.0 || (low..=high).contains(&value.abs())
+}
+
+/// The coefficients of one channel, as many as an operation has.
+///
+/// Forward: mean, its remainder, scale, beta. Backward: mean, its remainder, mean(dy), its remainder,
+/// x̂'s factor, scale.
+pub(crate) fn forward_coefficients(
+    mean: f64,
+    inv_std: f64,
+    gamma: f64,
+    beta: f64,
+) -> ([f64; 4], bool) {
+    let scale = inv_std * gamma;
+    let narrow = mean.abs() <= f64::from_bits((1023 + 115) << 52)
+        && inv_std != 0.0
+        && fits(inv_std)
+        && fits(scale);
+    (if narrow { split(mean, [scale, beta]) } else { [mean, 0.0, scale, beta] }, narrow)
+}
+
+fn split(mean: f64, [scale, beta]: [f64; 2]) -> [f64; 4] {
+    let high = f64::from(mean as f32);
+    [high, mean - high, scale, beta]
+}
+
+/// dx = (dy − mean_dy − (x − mean)·factor)·scale, with the two means in two parts each where they are
+/// to be rounded to `f32`.
+pub(crate) fn backward_coefficients(
+    mean: f64,
+    mean_dy: f64,
+    factor: f64,
+    scale: f64,
+    inv_std: f64,
+) -> ([f64; 6], bool) {
+    let narrow = mean.abs() <= f64::from_bits((1023 + 115) << 52)
+        && inv_std != 0.0
+        && [inv_std, mean_dy, factor, scale].into_iter().all(fits);
+    if !narrow {
+        return ([mean, 0.0, mean_dy, 0.0, factor, scale], false);
+    }
+    let (high, dy_high) = (f64::from(mean as f32), f64::from(mean_dy as f32));
+    ([high, mean - high, dy_high, mean_dy - dy_high, factor, scale], true)
+}
+
+/// Whether sums of dy and dy·(x − mean) taken in `f32` can be trusted.
+pub(crate) fn gradient_sums_hold(sums: Sums, count: f64) -> bool {
+    let small = count * f64::from_bits((1023 - 100) << 52);
+    sums.first.is_finite() && sums.second.is_finite() && sums.second.abs() >= small
+}
+
+/// Whether x − mean can be taken in `f32`.
+pub(crate) fn deviations_fit(mean: f64, inv_std: f64) -> bool {
+    mean.abs() <= f64::from_bits((1023 + 115) << 52) && inv_std != 0.0 && fits(inv_std)
+}

@@ -1,0 +1,68 @@
+//! Who works: the calling thread alone, or the threads of a rayon pool.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+
+/// Below this many bytes of tensors an operation stays on the calling thread: handing work to a
+/// sleeping thread takes 5 to 20 µs, in which one core moves about a megabyte within its cache.
+const ALONE: usize = 3 << 20;
+
+/// The threads of a backend.
+#[derive(Clone, Debug)]
+pub(crate) struct Team {
+    pool: Option<Arc<ThreadPool>>,
+    /// Below this many bytes of tensors the calling thread works alone.
+    pub(crate) alone: usize,
+}
+
+impl Team {
+    pub(crate) fn new(pool: Option<Arc<ThreadPool>>) -> Self {
+        Self { pool, alone: ALONE }
+    }
+
+    /// The threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        self.pool
+            .as_ref()
+            .map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads())
+    }
+
+    /// How many of them an operation on that many bytes is worth.
+    pub(crate) fn workers(&self, bytes: usize) -> usize {
+        if bytes < self.alone { 1 } else { self.threads() }
+    }
+
+    /// Runs `work` for every task below `tasks`, by `workers` threads that take the next task when
+    /// they are done with one. In order where there is one worker.
+    pub(crate) fn each(&self, workers: usize, tasks: usize, work: impl Fn(usize) + Sync) {
+        let workers = workers.min(tasks);
+        if workers <= 1 {
+            return (0..tasks).for_each(work);
+        }
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            loop {
+                let task = next.fetch_add(1, Ordering::Relaxed);
+                if task >= tasks {
+                    return;
+                }
+                work(task);
+            }
+        };
+        match &self.pool {
+            Some(pool) => pool.install(|| fan_out(workers, &worker)),
+            None => fan_out(workers, &worker),
+        }
+    }
+}
+
+/// Calls `worker` that many times at once, on a tree of joins, which unlike a scope allocates nothing.
+fn fan_out(times: usize, worker: &(impl Fn() + Sync)) {
+    if times <= 1 {
+        worker();
+    } else {
+        rayon::join(|| fan_out(times / 2, worker), || fan_out(times - times / 2, worker));
+    }
+}
