@@ -29,6 +29,22 @@ pub(crate) fn layer(dims: &[usize], rounds: usize) -> Result<Vec<Cost>> {
     compare(dims, &contenders, rounds)
 }
 
+/// The layer on a channels-last tensor that is seen channels-first.
+pub(crate) fn view(dims: &[usize], rounds: usize) -> Result<Vec<Cost>> {
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu);
+    let theirs = candle_nn::batch_norm(dims[1], 1e-5, vb.pp("theirs"))?;
+    let ours = bn_candle::batch_norm(dims[1], 1e-5, vb.pp("ours"))?;
+    let mut channels_last = dims.to_vec();
+    channels_last[1..].rotate_left(1);
+    let seen_first = |x: &Tensor| x.permute((0, 3, 1, 2));
+    let contenders: [(&str, Forward); 2] = [
+        ("candle_nn", Box::new(move |x| theirs.forward_t(&seen_first(x)?, true))),
+        ("bn_candle", Box::new(move |x| ours.forward_t(&seen_first(x)?, true))),
+    ];
+    compare(&channels_last, &contenders, rounds)
+}
+
 /// A convolution, the layer, a ReLU: candle_nn's, this crate's in its place, and with the ReLU fused.
 pub(crate) fn block(dims: &[usize], rounds: usize) -> Result<Vec<Cost>> {
     let map = VarMap::new();

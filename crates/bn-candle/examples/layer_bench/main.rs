@@ -29,17 +29,20 @@ fn main() -> Result<()> {
         pool.build_global().map_err(Error::wrap)?;
     }
     println!("threads: {}, rounds: {}\n", rayon::current_num_threads(), settings.rounds);
-    let (mut layers, mut parts, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
+    let [mut layers, mut views, mut blocks] = [Vec::new(), Vec::new(), Vec::new()];
+    let mut parts = Vec::new();
     for shape in shapes::matching(&settings.shapes) {
         let dims = shape.dims(bn_core::Layout::ChannelsFirst);
         layers.push((shape.label(), contenders::layer(&dims, settings.rounds)?));
         parts.push((shape.label(), parts::of_layer(&dims, settings.rounds)?));
+        views.push((shape.label(), contenders::view(&dims, settings.rounds)?));
         if shape.elements() <= settings.largest_block {
             blocks.push((shape.label(), contenders::block(&dims, settings.rounds)?));
         }
     }
     println!("One layer, milliseconds\n{}\n", table::compared(&layers));
     println!("Its parts, milliseconds\n{}\n", table::of_parts(&parts));
+    println!("Channels-last, seen channels-first\n{}\n", table::compared(&views));
     println!("conv 1×1 – bn – relu, milliseconds\n{}", table::compared(&blocks));
     Ok(())
 }

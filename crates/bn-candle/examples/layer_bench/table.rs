@@ -1,6 +1,6 @@
 //! The tables.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, presets};
 
 use crate::contenders::Cost;
 use crate::parts::Parts;
@@ -57,7 +57,9 @@ pub(crate) fn of_parts(shapes: &[(String, Parts)]) -> Table {
 
 fn with_header(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
+        .set_header(header);
     table
 }
 

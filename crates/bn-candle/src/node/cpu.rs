@@ -1,11 +1,13 @@
 //! The node on the CPU: the fastest CPU backend of the workspace on candle's own storage.
 
+use std::sync::LazyLock;
+
 use bn_core::{
     Backward, BackwardReduce, ChannelMoments, Counts, Epilogue, Error, FixedStatistics,
     ForwardInference, ForwardTraining, Gate, HostBackend, HostMemory, InOut, Moments, Momentum,
     Problem, Request, RunningMut, SavedMut, Seen, SingleValue, moments_of, parameter_gradient,
 };
-use bn_naive::NaiveBackend as CpuBackend;
+use bn_rayon::RayonBackend;
 use candle_core::{CpuStorage, WithDType};
 
 use super::{Batch, CpuElement, Node, Normalizer, Saved, uncentred};
@@ -28,8 +30,8 @@ pub(super) struct RawGradients {
 
 /// The backend that every operation of the layer runs on.
 pub(super) fn backend<T: CpuElement>() -> &'static HostBackend<T> {
-    static BACKEND: CpuBackend = CpuBackend;
-    &BACKEND
+    static BACKEND: LazyLock<RayonBackend> = LazyLock::new(RayonBackend::new);
+    &*BACKEND
 }
 
 /// y, and what backward needs.
