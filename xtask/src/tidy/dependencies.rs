@@ -13,6 +13,8 @@ enum Layer {
     Core,
     /// An implementation of the contract.
     Backend,
+    /// A backend that also gives its framework a layer, and takes the layer's kernels from others.
+    Framework,
     /// The suite that every backend runs.
     Conformance,
     /// A file format and what its networks contain.
@@ -31,6 +33,7 @@ impl Layer {
         match name {
             "bn-core" => Self::Core,
             "bn-conformance" => Self::Conformance,
+            "bn-candle" => Self::Framework,
             "bn-caffe" => Self::Format,
             "bn" => Self::Facade,
             "bn-cli" | "bn-bench" => Self::Tool,
@@ -43,7 +46,8 @@ impl Layer {
         match self {
             Self::Core | Self::Tasks => false,
             Self::Backend | Self::Conformance | Self::Format => other == Self::Core,
-            Self::Facade => matches!(other, Self::Core | Self::Backend),
+            Self::Framework => matches!(other, Self::Core | Self::Backend),
+            Self::Facade => matches!(other, Self::Core | Self::Backend | Self::Framework),
             Self::Tool => !matches!(other, Self::Tool | Self::Tasks),
         }
     }
@@ -70,7 +74,8 @@ fn broken_rule(package: &str, dependency: &Dependency) -> Option<String> {
     if !from.may_depend_on(to) {
         return Some(format!("{package} must not depend on {}", dependency.name));
     }
-    let is_tied = from == Layer::Facade && to == Layer::Backend && !dependency.optional;
+    let backend = matches!(to, Layer::Backend | Layer::Framework);
+    let is_tied = from == Layer::Facade && backend && !dependency.optional;
     is_tied.then(|| format!("{} must be optional, behind a feature", dependency.name))
 }
 
@@ -84,6 +89,8 @@ mod tests {
             ("bn-rayon", "bn-core"),
             ("bn-conformance", "bn-core"),
             ("bn-caffe", "bn-core"),
+            ("bn-candle", "bn-rayon"),
+            ("bn", "bn-candle"),
             ("bn", "bn-naive"),
             ("bn-cli", "bn"),
             ("bn-cli", "bn-caffe"),
@@ -93,6 +100,8 @@ mod tests {
             ("bn-core", "bn-naive"),
             ("bn-rayon", "bn-naive"),
             ("bn-rayon", "bn"),
+            ("bn-rayon", "bn-candle"),
+            ("bn-candle", "bn"),
             ("bn-conformance", "bn-naive"),
             ("bn-caffe", "bn"),
             ("bn", "bn-cli"),

@@ -1,0 +1,73 @@
+//! Forward: the moments of each channel, and the normalisation with them.
+
+use bn_core::{Element, Epilogue, InOut, Moments, Normalize, Scalar};
+use candle_core::{Result, Tensor};
+
+use super::axes::{Axes, round, zero_where};
+use super::{CandleBuffer, CandleMemory, bits};
+
+/// mean = first + (1/m) Σ (x − first) and M2 = Σ (x − mean)²: so taken, the mean of a constant channel is
+/// that constant.
+pub(super) fn moments<T: Element>(request: Moments<'_, T, CandleMemory>) -> Result<()> {
+    let axes = Axes::of(&request.problem);
+    let x = axes.tensor(request.x)?;
+    let skipped = match request.valid {
+        Some(valid) => Some(axes.mask(valid)?.eq(0u8)?),
+        None => None,
+    };
+    let deviations = |from: &Tensor| {
+        let deviations = x.broadcast_sub(from)?;
+        match &skipped {
+            Some(skipped) => zero_where(skipped, &deviations),
+            None => Ok(deviations),
+        }
+    };
+    let first = axes.first_values(&x, request.valid)?;
+    let counts = axes.counts(&request.counts(), x.device())?;
+    let mean = (&first + axes.sum(&deviations(&first)?)?.broadcast_div(&counts)?)?;
+    let m2 = axes.sum(&deviations(&mean)?.sqr()?)?;
+    let (mean, m2) = (CandleBuffer::flat(&mean)?, CandleBuffer::flat(&m2)?);
+    (*request.mean, *request.m2) = (mean, m2);
+    Ok(())
+}
+
+/// y = epilogue((x − mean)·inv_std·gamma + beta).
+pub(super) fn normalize<T: Element>(request: Normalize<'_, T, CandleMemory>) -> Result<()> {
+    let Normalize { problem, io, mean, inv_std, gamma, beta, epilogue } = request;
+    let axes = Axes::of(&problem);
+    let mut y = axes
+        .tensor(io.input())?
+        .broadcast_sub(&axes.statistics(mean)?)?
+        .broadcast_mul(&axes.statistics(inv_std)?)?;
+    if let Some(gamma) = gamma {
+        y = y.broadcast_mul(&axes.parameters(gamma)?)?;
+    }
+    if let Some(beta) = beta {
+        y = y.broadcast_add(&axes.parameters(beta)?)?;
+    }
+    let (residual, bits) = match epilogue {
+        Epilogue::None => return write(io, &round::<T>(&y)?),
+        Epilogue::Relu { bits } => (None, bits),
+        Epilogue::AddRelu { residual, bits } => (Some(residual), bits),
+    };
+    if let Some(residual) = residual {
+        y = (y + axes.tensor(residual)?)?;
+    }
+    let y = round::<T>(&relu(&y)?)?;
+    if let Some(bits) = bits {
+        *bits = bits::pack(&problem, &y)?;
+    }
+    write(io, &y)
+}
+
+/// z where z > 0 or z is NaN, +0 elsewhere: candle's own relu makes a 0 of a NaN.
+fn relu(z: &Tensor) -> Result<Tensor> {
+    zero_where(&z.le(0f64)?, z)
+}
+
+/// Puts a tensor in the place of an operation's output.
+pub(super) fn write<E: Scalar>(io: InOut<'_, CandleBuffer<E>>, tensor: &Tensor) -> Result<()> {
+    let (InOut::Separate { output, .. } | InOut::InPlace(output)) = io;
+    *output = CandleBuffer::flat(tensor)?;
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! candle's own tensor operations as a backend.
+
+mod axes;
+mod backward;
+mod bits;
+mod forward;
+mod memory;
+
+use bn_core::{
+    Backend, BackwardApply, BackwardReduce, BatchNormBackend, Checked, Element, Error, Moments,
+    Normalize,
+};
+use candle_core::{Device, DeviceLocation};
+
+pub use memory::{CandleBuffer, CandleMemory};
+
+pub(crate) const NAME: &str = "candle";
+
+/// Batch normalisation by candle's tensor operations, on any device that candle has.
+///
+/// Everything is computed in `f64`, tensor operation by tensor operation, which makes it accurate and
+/// slow: it shows what candle alone can do, and runs where no other backend does. Who trains a
+/// network takes the layer, [`BatchNorm`](crate::BatchNorm).
+///
+/// A device without `f64` (Metal) answers with candle's own error. Sums are taken in the order that
+/// candle takes them: one after the other on the CPU, so that the bits do not depend on threads.
+#[derive(Clone, Debug)]
+pub struct CandleBackend {
+    memory: CandleMemory,
+}
+
+impl CandleBackend {
+    /// The backend on this device.
+    #[must_use]
+    pub const fn new(device: Device) -> Self {
+        Self { memory: CandleMemory::new(device) }
+    }
+}
+
+impl Default for CandleBackend {
+    /// The backend on the CPU.
+    fn default() -> Self {
+        Self::new(Device::Cpu)
+    }
+}
+
+impl Backend for CandleBackend {
+    type Memory = CandleMemory;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn device(&self) -> bn_core::Device {
+        let label = match self.memory.device().location() {
+            DeviceLocation::Cpu => "CPU, candle tensors".to_owned(),
+            DeviceLocation::Cuda { gpu_id } => format!("CUDA device {gpu_id}, candle tensors"),
+            DeviceLocation::Metal { gpu_id } => format!("Metal device {gpu_id}, candle tensors"),
+        };
+        bn_core::Device { label, instruction_set: "candle operations in f64".to_owned() }
+    }
+
+    fn memory(&self) -> &CandleMemory {
+        &self.memory
+    }
+}
+
+impl<T: Element> BatchNormBackend<T> for CandleBackend {
+    fn moments(&self, request: Checked<Moments<'_, T, CandleMemory>>) -> Result<(), Error> {
+        forward::moments(request.into_inner()).map_err(failed)
+    }
+
+    fn normalize(&self, request: Checked<Normalize<'_, T, CandleMemory>>) -> Result<(), Error> {
+        forward::normalize(request.into_inner()).map_err(failed)
+    }
+
+    fn backward_reduce(
+        &self,
+        request: Checked<BackwardReduce<'_, T, CandleMemory>>,
+    ) -> Result<(), Error> {
+        backward::reduce(request.into_inner()).map_err(failed)
+    }
+
+    fn backward_apply(
+        &self,
+        request: Checked<BackwardApply<'_, T, CandleMemory>>,
+    ) -> Result<(), Error> {
+        backward::apply(request.into_inner()).map_err(failed)
+    }
+}
+
+/// An error of candle's in this backend's name.
+pub(crate) fn failed(error: candle_core::Error) -> Error {
+    Error::Device { backend: NAME, message: error.to_string() }
+}
