@@ -1,7 +1,7 @@
 //! Batch normalisation as the derivation writes it: plain loops, in `f64`, to be read beside the paper.
 //!
 //! [`NaiveBackend`] implements the four required operations of
-//! [`BatchNormBackend`](bn_core::BatchNormBackend) and nothing else; training, inference and backward
+//! [`BatchNormBackend`] and nothing else; training, inference and backward
 //! are the trait's own compositions of them. So this crate is two things: the oracle that a reader can
 //! check by eye, and the proof that the contract is small. It supports every feature of the contract
 //! and every layout by looking at the tensor as a strided `(N, C, S)` view. It is not fast.
