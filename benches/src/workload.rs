@@ -3,8 +3,8 @@
 use bn_core::{
     Backward, BackwardApply, BackwardReduce, Correction, Counts, Element, Epilogue, Error,
     FixedStatistics, ForwardInference, ForwardTraining, Gate, HostBackend, HostMemory, InOut,
-    Moments, Momentum, Normalize, Problem, Request, RunningMut, RunningVariance, Saved, SavedMut,
-    Seen,
+    Moments, Momentum, Normalize, Problem, Request, RunningMut, RunningVariance, SavedStatistics,
+    SavedTensor, Seen,
 };
 
 use crate::aligned::Aligned;
@@ -80,7 +80,8 @@ impl<T: Element> Workload<T> {
 
     fn training(&mut self, backend: &HostBackend<T>) -> Result<(), Error> {
         let channels = &mut self.channels;
-        let saved = SavedMut { mean: &mut channels.mean[..], inv_std: &mut channels.inv_std[..] };
+        let saved =
+            SavedStatistics { mean: &mut channels.mean[..], inv_std: &mut channels.inv_std[..] };
         let io = InOut::new(&*self.input, &mut *self.output);
         let bits = Some(&mut *self.bits);
         let request = ForwardTraining {
@@ -123,7 +124,7 @@ impl<T: Element> Workload<T> {
         let is_gated = self.operation != Operation::Backward;
         let has_residual = self.operation == Operation::BackwardAddRelu;
         let io = InOut::new(&*self.input, &mut *self.output);
-        let saved = Saved::Input(&*self.second_input);
+        let saved = SavedTensor::Input(&*self.second_input);
         let request = Backward {
             gamma: Some(&channels.gamma[..]),
             gate: if is_gated { Gate::Bits(&*self.bits) } else { Gate::Open },
@@ -162,7 +163,7 @@ impl<T: Element> Workload<T> {
             problem: self.problem,
             dy: &*self.input,
             gate: Gate::Open,
-            saved: Saved::Input(&*self.second_input),
+            saved: SavedTensor::Input(&*self.second_input),
             mean: &channels.mean[..],
             inv_std: &channels.inv_std[..],
             sum_dy,
@@ -182,7 +183,7 @@ impl<T: Element> Workload<T> {
             inv_std: &channels.inv_std[..],
             gamma: Some(&channels.gamma[..]),
             correction: Correction::Batch {
-                saved: Saved::Input(&*self.second_input),
+                saved: SavedTensor::Input(&*self.second_input),
                 mean: &channels.mean[..],
                 sum_dy,
                 sum_dy_xhat,

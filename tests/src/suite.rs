@@ -126,23 +126,22 @@ impl<B: Backend + 'static, P: Place<B::Memory>> Suite<B, P> {
     where
         B: BatchNormBackend<T>,
     {
-        let subject = self.subject::<T>(&self.backend, None);
-        let mut plan = Plan::new(subject.clone());
-        if let Subject::Here(operations) = &subject
-            && let Some(refusal) = refuses_element(&**operations)
+        let first = self.subject::<T>(&self.backend, None);
+        let variants = self.variants.iter();
+        let variants =
+            variants.map(|(name, made)| (name.clone(), self.subject::<T>(made, Some(name))));
+        let variants = variants.collect();
+        if let Subject::Here(operations) = &first
+            && let Some(reason) = refuses_element(&**operations)
         {
-            // All trials appear, ignored; in their place it is tried that nothing is written.
-            let absence = Absence { reason: refusal, required: false };
-            trials::refusal::of_element(&mut plan);
-            let mut rest = Plan::new(Subject::<T>::Absent(absence));
-            trials::all(&mut rest);
-            return plan.into_trials().into_iter().chain(rest.into_trials()).collect();
+            // Every trial appears, ignored; in their place it is tried that nothing is written.
+            let mut refused = Plan::new(first);
+            trials::refusal::of_element(&mut refused);
+            let first = Subject::<T>::Absent(Absence { reason, required: false });
+            let ignored = trials::of(trials::Subjects { first, variants: Vec::new() });
+            return refused.into_trials().into_iter().chain(ignored).collect();
         }
-        trials::all(&mut plan);
-        for (name, made) in &self.variants {
-            trials::variant::all(&mut plan, name, self.subject::<T>(made, Some(name)));
-        }
-        plan.into_trials()
+        trials::of(trials::Subjects { first, variants })
     }
 
     fn subject<T: Element>(&self, made: &Made<B>, variant: Option<&str>) -> Subject<T>

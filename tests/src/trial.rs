@@ -157,6 +157,10 @@ impl<T: Element> Plan<T> {
         self.trials
     }
 
+    pub(crate) fn extend(&mut self, trials: Vec<Trial>) {
+        self.trials.extend(trials);
+    }
+
     pub(crate) fn subject(&self) -> &Subject<T> {
         &self.subject
     }

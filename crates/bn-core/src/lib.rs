@@ -93,7 +93,7 @@
 //!     let mut seen = Seen::default();
 //!     let (mut y, mut mean, mut inv_std) = (vec![0.0; 24], [0.0; 3], [0.0; 3]);
 //!
-//!     let saved = SavedMut { mean: &mut mean[..], inv_std: &mut inv_std[..] };
+//!     let saved = SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] };
 //!     let request = ForwardTraining {
 //!         gamma: Some(&gamma[..]),
 //!         beta: Some(&beta[..]),
@@ -115,7 +115,7 @@
 //!         gamma: Some(&gamma[..]),
 //!         dgamma: Some(&mut dgamma[..]),
 //!         dbeta: Some(&mut dbeta[..]),
-//!         ..Backward::new(problem, io, Saved::Input(&x[..]), &mean[..], &inv_std[..])
+//!         ..Backward::new(problem, io, SavedTensor::Input(&x[..]), &mean[..], &inv_std[..])
 //!     };
 //!     backend.backward(request.check()?)?;
 //!     assert_eq!(dbeta, [8.0; 3]);
@@ -203,8 +203,8 @@ pub use moments::{ChannelMoments, inv_std};
 pub use problem::{Layout, Problem};
 pub use request::{
     Backward, BackwardApply, BackwardReduce, Checked, Correction, FixedStatistics,
-    ForwardInference, ForwardTraining, InOut, Moments, Normalize, Request, RunningMut, Saved,
-    SavedMut,
+    ForwardInference, ForwardTraining, InOut, Moments, Normalize, Request, RunningMut,
+    SavedStatistics, SavedTensor,
 };
 pub use running::{Blend, Momentum, RunningVariance, Seen, update_running};
 pub use staged::Staged;

@@ -4,8 +4,8 @@ use core::borrow::{Borrow, BorrowMut};
 
 use crate::request::{
     Backward, BackwardApply, BackwardReduce, Checked, Correction, FixedStatistics,
-    ForwardInference, ForwardTraining, InOut, Moments, Normalize, Request, RunningMut, Saved,
-    SavedMut,
+    ForwardInference, ForwardTraining, InOut, Moments, Normalize, Request, RunningMut,
+    SavedStatistics, SavedTensor,
 };
 use crate::{
     Backend, BatchNormBackend, Capabilities, Device, Element, Epilogue, Error, Feature, Gate,
@@ -191,12 +191,12 @@ impl<B: Backend, T: Element> DeviceGate<B, T> {
 
 /// The device's copy of what backward finds x̂ from, of the same kind as the host's.
 fn saved_on<'a, T: Element, M: Memory>(
-    host: Saved<'_, [T]>,
+    host: SavedTensor<'_, [T]>,
     device: &'a M::Owned<T>,
-) -> Saved<'a, M::Buffer<T>> {
+) -> SavedTensor<'a, M::Buffer<T>> {
     match host {
-        Saved::Input(_) => Saved::Input(device.borrow()),
-        Saved::Normalized(_) => Saved::Normalized(device.borrow()),
+        SavedTensor::Input(_) => SavedTensor::Input(device.borrow()),
+        SavedTensor::Normalized(_) => SavedTensor::Normalized(device.borrow()),
     }
 }
 
@@ -375,7 +375,7 @@ impl<T: Element, B: BatchNormBackend<T>> BatchNormBackend<T> for Staged<B> {
                     },
                 ),
                 single_value: host.single_value,
-                saved: SavedMut { mean: mean.borrow_mut(), inv_std: inv_std.borrow_mut() },
+                saved: SavedStatistics { mean: mean.borrow_mut(), inv_std: inv_std.borrow_mut() },
             }
             .check()?,
         )?;
@@ -423,7 +423,7 @@ impl<T: Element, B: BatchNormBackend<T>> BatchNormBackend<T> for Staged<B> {
                 gamma: gamma.as_ref().map(Borrow::borrow),
                 beta: beta.as_ref().map(Borrow::borrow),
                 epilogue: epilogue.view(),
-                saved: saved.as_mut().map(|(mean, inv_std)| SavedMut {
+                saved: saved.as_mut().map(|(mean, inv_std)| SavedStatistics {
                     mean: mean.borrow_mut(),
                     inv_std: inv_std.borrow_mut(),
                 }),

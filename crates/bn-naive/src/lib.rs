@@ -7,13 +7,13 @@
 //! and every layout by looking at the tensor as a strided `(N, C, S)` view. It is not fast.
 //!
 //! ```
-//! use bn_core::{BatchNormBackend, ForwardTraining, InOut, Layout, Problem, Request, SavedMut};
+//! use bn_core::{BatchNormBackend, ForwardTraining, InOut, Layout, Problem, Request, SavedStatistics};
 //! use bn_naive::NaiveBackend;
 //!
 //! let problem = Problem::new(&[4, 1], Layout::ChannelsFirst)?;
 //! let x = [1.0f32, 2.0, 3.0, 4.0];
 //! let (mut y, mut mean, mut inv_std) = ([0.0; 4], [0.0], [0.0]);
-//! let saved = SavedMut { mean: &mut mean[..], inv_std: &mut inv_std[..] };
+//! let saved = SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] };
 //! let io = InOut::new(&x[..], &mut y[..]);
 //! NaiveBackend.forward_training(ForwardTraining::new(problem, io, saved).check()?)?;
 //! assert_eq!(mean, [2.5]);

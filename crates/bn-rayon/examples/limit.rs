@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bn_core::{
     Backward, BatchNormBackend, Element, Error, FixedStatistics, ForwardInference, ForwardTraining,
-    InOut, Layout, Problem, Request, Saved, SavedMut, bf16,
+    InOut, Layout, Problem, Request, SavedStatistics, SavedTensor, bf16,
 };
 use bn_rayon::RayonBackend;
 
@@ -69,7 +69,7 @@ fn measure<T: Element>(backend: &RayonBackend, problem: &Problem) -> Result<(), 
             Ok(())
         })?;
         clock(1, &mut || {
-            let saved = SavedMut { mean: &mut mean[..], inv_std: &mut inv_std[..] };
+            let saved = SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] };
             let io = InOut::new(&x[..], &mut y[..]);
             let request = ForwardTraining {
                 gamma: Some(&ones[..]),
@@ -86,7 +86,7 @@ fn measure<T: Element>(backend: &RayonBackend, problem: &Problem) -> Result<(), 
             let io = InOut::new(&dy[..], &mut y[..]);
             let request = Backward {
                 gamma: Some(&ones[..]),
-                ..Backward::new(*problem, io, Saved::Input(&x[..]), &mean[..], &inv_std[..])
+                ..Backward::new(*problem, io, SavedTensor::Input(&x[..]), &mean[..], &inv_std[..])
             };
             backend.backward(request.check()?)
         })?;

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use bn_core::{Counts, Error, Layout, Problem, Saved};
+use bn_core::{Counts, Error, Layout, Problem, SavedTensor};
 
 use crate::channels_first::{Given, Taken};
 use crate::channels_last::Table;
@@ -24,8 +24,8 @@ pub(crate) struct Normalizer<'a> {
 }
 
 impl<'a> Normalizer<'a> {
-    pub(crate) fn new<T>(saved: Saved<'_, [T]>, mean: &'a [f64], inv_std: &'a [f64]) -> Self {
-        Self { mean, inv_std, normalized: matches!(saved, Saved::Normalized(_)) }
+    pub(crate) fn new<T>(saved: SavedTensor<'_, [T]>, mean: &'a [f64], inv_std: &'a [f64]) -> Self {
+        Self { mean, inv_std, normalized: matches!(saved, SavedTensor::Normalized(_)) }
     }
 
     fn of(&self, statistic: usize) -> (f64, f64) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bn_core::{
     Backward, BackwardApply, BackwardReduce, BatchNormBackend, Capabilities, ChannelMoments,
     Correction, Counts, Element, Epilogue, Error, FixedStatistics, ForwardInference,
-    ForwardTraining, Gate, Memory, Moments, Normalize, Problem, Request, RunningMut, Saved,
-    SavedMut, Seen, ValidPositions,
+    ForwardTraining, Gate, Memory, Moments, Normalize, Problem, Request, RunningMut,
+    SavedStatistics, SavedTensor, Seen, ValidPositions,
 };
 
 use super::buffers::{Buffers, Collector, Operand, Output, attempt, view, view_mut};
@@ -71,9 +71,9 @@ struct HeldFrom<M: Memory, P: Place<M>, T: Element> {
 }
 
 impl<M: Memory, P: Place<M>, T: Element> HeldFrom<M, P, T> {
-    fn view(&self) -> Saved<'_, M::Buffer<T>> {
+    fn view(&self) -> SavedTensor<'_, M::Buffer<T>> {
         let values = self.values.view();
-        if self.normalized { Saved::Normalized(values) } else { Saved::Input(values) }
+        if self.normalized { SavedTensor::Normalized(values) } else { SavedTensor::Input(values) }
     }
 }
 
@@ -301,7 +301,7 @@ impl<T: Element, B: BatchNormBackend<T>, P: Place<B::Memory>> Operations<T> for 
                 epilogue: tail.view(),
                 running: running.map(|(held, update)| running_mut(held, update, &mut seen)),
                 single_value: call.single_value,
-                saved: SavedMut { mean: mean.view_mut(), inv_std: inv_std.view_mut() },
+                saved: SavedStatistics { mean: mean.view_mut(), inv_std: inv_std.view_mut() },
             };
             self.backend.forward_training(request.check()?)
         });
@@ -357,7 +357,7 @@ impl<T: Element, B: BatchNormBackend<T>, P: Place<B::Memory>> Operations<T> for 
                 gamma: view(&gamma),
                 beta: view(&beta),
                 epilogue: tail.view(),
-                saved: Some(SavedMut { mean: mean.view_mut(), inv_std: inv_std.view_mut() }),
+                saved: Some(SavedStatistics { mean: mean.view_mut(), inv_std: inv_std.view_mut() }),
             };
             self.backend.forward_inference(request.check()?)
         });

@@ -3,11 +3,11 @@
 //! With L = Σ w·y for fixed weights w, backward of dy = w must give dL/dx, dL/dgamma, dL/dbeta and
 //! dL/dresidual. No formula of a gradient stands on the other side, only forward.
 
-use bn_core::{DType, Dependence, Element, Layout};
+use bn_core::{DType, Element, Layout};
 
 use super::round_trip::{Fused, Mode, Setup};
 use super::{place, problem};
-use crate::call::{BackwardCall, From, How, MaskOf, Operations, Passed};
+use crate::call::{How, Operations};
 use crate::compare::{Verdict, ensure};
 use crate::data::{Case, Spread};
 use crate::reference::{Double, walk};
@@ -56,33 +56,11 @@ enum Input {
 
 fn check<T: Element>(operations: &dyn Operations<T>, setup: &Setup) -> Verdict {
     let case = case::<T>(setup);
-    let forward = setup.forward(operations, &case, How::default())?;
+    let (forward, found) = setup.both(operations, &case, How::default())?;
     if setup.fused != Fused::None {
         let kink = forward.y.iter().map(|y| y.to_f64()).filter(|&y| y > 0.0).fold(9.0, f64::min);
         ensure(kink > 10.0 * STEP, || format!("y comes within {kink} of the kink of the ReLU"))?;
     }
-    let problem = setup.problem;
-    let passed = match (setup.fused, &forward.bits) {
-        (Fused::None, _) => Passed::All,
-        (_, Some(bits)) => Passed::Bits(bits),
-        (_, None) => Passed::Output(&forward.y),
-    };
-    let batch = setup.mode == Mode::Train;
-    let call = BackwardCall {
-        dependence: if batch { Dependence::Batch } else { Dependence::Fixed },
-        mask: setup.mask.then_some(MaskOf { problem, bytes: &case.mask }),
-        gamma: setup.gamma.then_some(&case.gamma[..]),
-        passed,
-        wanted: [setup.gamma, setup.beta, setup.fused.adds()],
-        ..BackwardCall::new(
-            problem,
-            &case.dy,
-            From::Input(&case.x),
-            &forward.mean,
-            &forward.inv_std,
-        )
-    };
-    let found = operations.backward(&call, How::default())?.written()?;
     let wide = |values: &[T]| values.iter().map(|value| value.to_f64()).collect::<Vec<f64>>();
     let wide_param =
         |values: &[T::Param]| values.iter().map(|value| value.to_f64()).collect::<Vec<f64>>();

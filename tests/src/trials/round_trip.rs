@@ -6,8 +6,8 @@ use bn_core::{
 };
 
 use crate::call::{
-    BackwardCall, Fixed, ForwardOut, From, How, InferenceCall, MaskOf, Operations, Passed, Tail,
-    TrainingCall, Update,
+    BackwardCall, BackwardOut, Fixed, ForwardOut, From, How, InferenceCall, MaskOf, Operations,
+    Passed, Tail, TrainingCall, Update,
 };
 use crate::compare::{Expected, Verdict, ensure, same_bits, same_bits_option};
 use crate::data::{Case, narrow, wide};
@@ -185,6 +185,33 @@ impl Setup {
         operations.inference(&call, how)?.written()
     }
 
+    /// Forward, and backward through what it saved, unjudged: for trials that compare two answers.
+    pub(crate) fn both<T: Element>(
+        &self,
+        operations: &dyn Operations<T>,
+        case: &Case<T>,
+        how: How,
+    ) -> Result<(ForwardOut<T>, BackwardOut<T>), String> {
+        let forward = self.forward(operations, case, how)?;
+        let problem = self.effective();
+        let passed = match (self.fused, &forward.bits) {
+            (Fused::None, _) => Passed::All,
+            (_, Some(bits)) => Passed::Bits(bits),
+            (_, None) => Passed::Output(&forward.y),
+        };
+        let (from, mean, inv_std) = (From::Input(&case.x[..]), &forward.mean, &forward.inv_std);
+        let call = BackwardCall {
+            dependence: self.dependence(),
+            mask: self.mask.then_some(MaskOf { problem, bytes: &case.mask }),
+            gamma: self.gamma.then_some(&case.gamma[..]),
+            passed,
+            wanted: [self.gamma, self.beta, self.fused.adds()],
+            ..BackwardCall::new(problem, &case.dy, from, mean, inv_std)
+        };
+        let backward = operations.backward(&call, how)?.written()?;
+        Ok((forward, backward))
+    }
+
     /// Judges forward; returns y as the reference has it, in the element type.
     fn check_forward<T: Element>(
         &self,
@@ -315,6 +342,17 @@ pub(crate) fn same_forward<T: Element>(found: &ForwardOut<T>, expected: &Forward
         parts.unwrap_or_default()
     };
     same_bits("running statistics", &running(found), &running(expected))
+}
+
+/// Whether two backwards are the same bits in every output.
+pub(crate) fn same_backward<T: Element>(
+    found: &BackwardOut<T>,
+    expected: &BackwardOut<T>,
+) -> Verdict {
+    same_bits("dx", &found.dx, &expected.dx)?;
+    same_bits_option("dgamma", found.dgamma.as_deref(), expected.dgamma.as_deref())?;
+    same_bits_option("dbeta", found.dbeta.as_deref(), expected.dbeta.as_deref())?;
+    same_bits_option("dresidual", found.dresidual.as_deref(), expected.dresidual.as_deref())
 }
 
 /// The inputs of a case as the reference takes them.

@@ -3,8 +3,8 @@
 use bn_core::{
     Backward, BackwardApply, BackwardReduce, ChannelMoments, Correction, Dependence, Error,
     FixedStatistics, ForwardInference, ForwardTraining, Gate, HostBackend, InOut, Layout, Moments,
-    Momentum, Normalize, Problem, Request as _, RunningMut, RunningVariance, Saved, SavedMut, Seen,
-    SingleValue, update_running,
+    Momentum, Normalize, Problem, Request as _, RunningMut, RunningVariance, SavedStatistics,
+    SavedTensor, Seen, SingleValue, update_running,
 };
 
 use super::caffe_order::Dims;
@@ -60,7 +60,7 @@ pub(super) fn with_batch<T: Real>(
             momentum,
             variance: RunningVariance::Unbiased,
         };
-        let saved = SavedMut { mean: &mut kept.mean[..], inv_std: &mut kept.inv_std[..] };
+        let saved = SavedStatistics { mean: &mut kept.mean[..], inv_std: &mut kept.inv_std[..] };
         let request = ForwardTraining {
             gamma: affine.gamma,
             beta: affine.beta,
@@ -135,7 +135,7 @@ pub(super) fn backward<T: Real>(
     io: InOut<'_, [T]>,
 ) -> Result<(), Error> {
     let (dgamma, dbeta) = gradients.map(|[dgamma, dbeta]| (dgamma, dbeta)).unzip();
-    let saved = Saved::Input(&kept.x[..]);
+    let saved = SavedTensor::Input(&kept.x[..]);
     let request = Backward {
         dependence,
         gamma,
@@ -181,7 +181,7 @@ pub(super) fn scale_sums<T: Real>(
         problem: problem(dims)?,
         dy,
         gate: Gate::Open,
-        saved: Saved::Input(x),
+        saved: SavedTensor::Input(x),
         mean: &zeros[..],
         inv_std: &ones[..],
         sum_dy: &mut sum_dy[..],

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bn_core::{
-    Backward, BatchNormBackend, ForwardTraining, InOut, Problem, Request, Saved, SavedMut,
+    Backward, BatchNormBackend, ForwardTraining, InOut, Problem, Request, SavedTensor, SavedStatistics,
 };
 use bn_rayon::RayonBackend;
 use candle_core::{Device, Error, Result, Tensor};
@@ -38,7 +38,7 @@ pub(crate) fn of_layer(dims: &[usize], rounds: usize) -> Result<Parts> {
     let mut times: [Vec<f64>; 5] = Default::default();
     for _ in 0..=rounds {
         let start = Instant::now();
-        let saved = SavedMut { mean: &mut mean[..], inv_std: &mut inv_std[..] };
+        let saved = SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] };
         let request = ForwardTraining {
             gamma: Some(&gamma[..]),
             beta: Some(&beta[..]),
@@ -54,7 +54,7 @@ pub(crate) fn of_layer(dims: &[usize], rounds: usize) -> Result<Parts> {
             gamma: Some(&gamma[..]),
             dgamma: Some(&mut dgamma[..]),
             dbeta: Some(&mut dbeta[..]),
-            ..Backward::new(problem, io, Saved::Input(&values[..]), &mean[..], &inv_std[..])
+            ..Backward::new(problem, io, SavedTensor::Input(&values[..]), &mean[..], &inv_std[..])
         };
         backend.backward(request.check().map_err(Error::wrap)?).map_err(Error::wrap)?;
         times[1].push(milliseconds(start));

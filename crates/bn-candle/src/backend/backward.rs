@@ -1,6 +1,6 @@
 //! Backward: the two sums of each channel, and dx from them.
 
-use bn_core::{BackwardApply, BackwardReduce, Correction, Element, Gate, Saved};
+use bn_core::{BackwardApply, BackwardReduce, Correction, Element, Gate, SavedTensor};
 use candle_core::{Result, Tensor};
 
 use super::axes::{Axes, round, zero_where};
@@ -58,13 +58,13 @@ pub(super) fn apply<T: Element>(request: BackwardApply<'_, T, CandleMemory>) -> 
 /// x̂, from x or as it was saved.
 fn normalized<T: Element>(
     axes: &Axes,
-    saved: Saved<'_, CandleBuffer<T>>,
+    saved: SavedTensor<'_, CandleBuffer<T>>,
     mean: &CandleBuffer<f64>,
     inv_std: &CandleBuffer<f64>,
 ) -> Result<Tensor> {
     match saved {
-        Saved::Normalized(x_hat) => axes.tensor(x_hat),
-        Saved::Input(x) => axes
+        SavedTensor::Normalized(x_hat) => axes.tensor(x_hat),
+        SavedTensor::Input(x) => axes
             .tensor(x)?
             .broadcast_sub(&axes.statistics(mean)?)?
             .broadcast_mul(&axes.statistics(inv_std)?),

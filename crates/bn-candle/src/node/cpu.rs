@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use bn_core::{
     Backward, BackwardReduce, ChannelMoments, Counts, Epilogue, Error, FixedStatistics,
     ForwardInference, ForwardTraining, Gate, HostBackend, HostMemory, InOut, Moments, Momentum,
-    Problem, Request, RunningMut, SavedMut, Seen, SingleValue, moments_of, parameter_gradient,
+    Problem, Request, RunningMut, SavedStatistics, Seen, SingleValue, moments_of, parameter_gradient,
 };
 use bn_rayon::RayonBackend;
 use candle_core::{CpuStorage, WithDType};
@@ -93,7 +93,7 @@ fn train<T: CpuElement>(
     // Running statistics of which nothing is kept are those of the batch: so its variance is had from
     // the same pass, before the layer's own are touched.
     let mut reported = (zeros::<T::Param>(channels), zeros::<T::Param>(channels));
-    let saved = SavedMut { mean: &mut mean[..], inv_std: &mut inv_std[..] };
+    let saved = SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] };
     let request = ForwardTraining {
         gamma: operands.gamma,
         beta: operands.beta,
@@ -185,7 +185,7 @@ fn fused<T: CpuElement>(
         Some([dgamma, dbeta]) => (Some(&mut dgamma[..]), Some(&mut dbeta[..])),
         None => (None, None),
     };
-    let x = bn_core::Saved::Input(x);
+    let x = bn_core::SavedTensor::Input(x);
     let io = InOut::new(dy, &mut dx[..]);
     let request = Backward {
         dependence: node.dependence(),
@@ -219,7 +219,7 @@ pub(super) fn sums<T: CpuElement>(
         problem,
         dy,
         gate,
-        saved: bn_core::Saved::Input(x),
+        saved: bn_core::SavedTensor::Input(x),
         mean: &saved.mean[..],
         inv_std: &saved.inv_std[..],
         sum_dy: &mut sum_dy[..],

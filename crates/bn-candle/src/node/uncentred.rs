@@ -58,7 +58,7 @@ pub(super) fn backward<T: CpuElement>(
         inv_std: &saved.inv_std[..],
         gamma,
         correction: Correction::Batch {
-            saved: bn_core::Saved::Input(x),
+            saved: bn_core::SavedTensor::Input(x),
             mean: &saved.mean[..],
             sum_dy: &none[..],
             sum_dy_xhat: &sum_dy_xhat[..],

@@ -2,7 +2,7 @@
 
 use bn_core::{
     Backward, Epilogue, Error, FixedStatistics, ForwardInference, ForwardTraining, Gate,
-    HostBackend, InOut, Request, RunningMut, Saved, SavedMut, Seen,
+    HostBackend, InOut, Request, RunningMut, SavedStatistics, SavedTensor, Seen,
 };
 
 use super::{Inputs, Outputs, Settings};
@@ -54,7 +54,8 @@ impl<'a, T: Stored> Pass<'a, T> {
             (Some(_), None) => Epilogue::Relu { bits: None },
         };
         let io = InOut::new(&inputs.x[..], &mut outputs.y[..]);
-        let saved = SavedMut { mean: &mut outputs.mean[..], inv_std: &mut outputs.inv_std[..] };
+        let saved =
+            SavedStatistics { mean: &mut outputs.mean[..], inv_std: &mut outputs.inv_std[..] };
         if let (false, Some([mean, var])) = (settings.trains(), &inputs.running) {
             let statistics = FixedStatistics::Running {
                 mean: &mean[..],
@@ -111,7 +112,7 @@ impl<'a, T: Stored> Pass<'a, T> {
             dgamma: outputs.dgamma.as_deref_mut(),
             dbeta: outputs.dbeta.as_deref_mut(),
             dresidual: outputs.dresidual.as_deref_mut(),
-            ..Backward::new(inputs.problem, io, Saved::Input(x), mean, inv_std)
+            ..Backward::new(inputs.problem, io, SavedTensor::Input(x), mean, inv_std)
         };
         backend.backward(request.check()?)
     }

@@ -3,7 +3,7 @@
 use bn_core::{
     Backward, BatchNormBackend, Dependence, Element, Epilogue, FixedStatistics, ForwardInference,
     ForwardTraining, Gate, InOut, Layout, Momentum, Problem, Request, RunningMut, RunningVariance,
-    Saved, SavedMut, Seen,
+    SavedStatistics, SavedTensor, Seen,
 };
 use bn_naive::NaiveBackend;
 
@@ -86,7 +86,8 @@ impl<T: Element> Case<T> {
             Some(_) => Epilogue::AddRelu { residual: &self.residual[..], bits: None },
         };
         let io = InOut::new(&self.x[..], &mut result.y[..]);
-        let saved = SavedMut { mean: &mut result.mean[..], inv_std: &mut result.inv_std[..] };
+        let saved =
+            SavedStatistics { mean: &mut result.mean[..], inv_std: &mut result.inv_std[..] };
         let (gamma, beta) = (Some(&self.gamma[..]), Some(&self.beta[..]));
         if how.training {
             let running = RunningMut {
@@ -119,7 +120,7 @@ impl<T: Element> Case<T> {
             NaiveBackend.forward_inference(request.check().unwrap()).unwrap();
         }
         let io = InOut::new(&self.dy[..], &mut result.dx[..]);
-        let x = Saved::Input(&self.x[..]);
+        let x = SavedTensor::Input(&self.x[..]);
         let request = Backward {
             dependence: if how.training { Dependence::Batch } else { Dependence::Fixed },
             gamma,

@@ -1,8 +1,8 @@
 //! The requests of the fused operations, which every backend has and fast ones override.
 
 use super::{
-    Checked, InOut, Request, Saved, SavedMut, affine, common_needs, counts, epilogue, eps, gate,
-    length, mask, per_channel, per_statistic, tensor,
+    Checked, InOut, Request, SavedStatistics, SavedTensor, affine, common_needs, counts, epilogue,
+    eps, gate, length, mask, per_channel, per_statistic, tensor,
 };
 use crate::{
     Counts, Dependence, Element, Epilogue, Error, Feature, Gate, Memory, Momentum, Problem,
@@ -39,7 +39,7 @@ pub struct ForwardTraining<'a, T: Element, M: Memory> {
     /// What to do where each channel has one value.
     pub single_value: SingleValue,
     /// Written: what backward needs.
-    pub saved: SavedMut<'a, M>,
+    pub saved: SavedStatistics<'a, M>,
 }
 
 impl<'a, T: Element, M: Memory> ForwardTraining<'a, T, M> {
@@ -50,7 +50,7 @@ impl<'a, T: Element, M: Memory> ForwardTraining<'a, T, M> {
     pub const fn new(
         problem: Problem,
         io: InOut<'a, M::Buffer<T>>,
-        saved: SavedMut<'a, M>,
+        saved: SavedStatistics<'a, M>,
     ) -> Self {
         Self {
             problem,
@@ -142,7 +142,7 @@ pub struct ForwardInference<'a, T: Element, M: Memory> {
     /// What follows the normalisation.
     pub epilogue: Epilogue<'a, T, M>,
     /// Written where given: what backward through fixed statistics needs.
-    pub saved: Option<SavedMut<'a, M>>,
+    pub saved: Option<SavedStatistics<'a, M>>,
 }
 
 /// Statistics that do not come from the batch at hand.
@@ -256,7 +256,7 @@ pub struct Backward<'a, T: Element, M: Memory> {
     /// dy → dx, N·C·S values each.
     pub io: InOut<'a, M::Buffer<T>>,
     /// x or x̂, N·C·S values.
-    pub saved: Saved<'a, M::Buffer<T>>,
+    pub saved: SavedTensor<'a, M::Buffer<T>>,
     /// The G·C means that forward saved.
     pub mean: &'a M::Buffer<f64>,
     /// The G·C values of 1/sqrt(variance + eps) that forward saved.
@@ -284,7 +284,7 @@ impl<'a, T: Element, M: Memory> Backward<'a, T, M> {
     pub const fn new(
         problem: Problem,
         io: InOut<'a, M::Buffer<T>>,
-        saved: Saved<'a, M::Buffer<T>>,
+        saved: SavedTensor<'a, M::Buffer<T>>,
         mean: &'a M::Buffer<f64>,
         inv_std: &'a M::Buffer<f64>,
     ) -> Self {

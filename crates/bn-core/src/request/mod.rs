@@ -15,7 +15,7 @@ mod operand;
 mod required;
 
 pub use fused::{Backward, FixedStatistics, ForwardInference, ForwardTraining, RunningMut};
-pub use operand::{InOut, Saved, SavedMut};
+pub use operand::{InOut, SavedStatistics, SavedTensor};
 pub use required::{BackwardApply, BackwardReduce, Correction, Moments, Normalize};
 
 /// Something that an operation can be asked to do.

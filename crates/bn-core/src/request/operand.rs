@@ -13,7 +13,7 @@ pub enum InOut<'a, B: ?Sized> {
         output: &'a mut B,
     },
     /// The output overwrites the input. After training in place x is gone: backward is then possible
-    /// where y is x̂, see [`Saved::Normalized`], or where the caller has kept x elsewhere.
+    /// where y is x̂, see [`SavedTensor::Normalized`], or where the caller has kept x elsewhere.
     InPlace(&'a mut B),
 }
 
@@ -71,14 +71,14 @@ impl<'a, B: ?Sized> InOut<'a, B> {
 /// After an out-of-place forward that is x. Training in place destroys x; its backward is possible
 /// where y is x̂ itself, that is without gamma, beta and epilogue, as in Caffe's BatchNorm layer, whose
 /// gamma and beta belong to the Scale layer behind it.
-pub enum Saved<'a, B: ?Sized> {
+pub enum SavedTensor<'a, B: ?Sized> {
     /// x, the input of forward: x̂ = (x − mean)·inv_std.
     Input(&'a B),
     /// x̂ itself.
     Normalized(&'a B),
 }
 
-impl<'a, B: ?Sized> Saved<'a, B> {
+impl<'a, B: ?Sized> SavedTensor<'a, B> {
     /// The buffer, whichever it is.
     #[must_use]
     pub const fn buffer(&self) -> &'a B {
@@ -112,23 +112,23 @@ impl<'a, B: ?Sized> Saved<'a, B> {
     }
 }
 
-impl<B: ?Sized> Clone for Saved<'_, B> {
+impl<B: ?Sized> Clone for SavedTensor<'_, B> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<B: ?Sized> Copy for Saved<'_, B> {}
+impl<B: ?Sized> Copy for SavedTensor<'_, B> {}
 
 /// Where forward leaves the statistics that backward needs, G·C values each.
-pub struct SavedMut<'a, M: Memory> {
+pub struct SavedStatistics<'a, M: Memory> {
     /// The mean that normalised.
     pub mean: &'a mut M::Buffer<f64>,
     /// 1/sqrt(variance + eps).
     pub inv_std: &'a mut M::Buffer<f64>,
 }
 
-impl<M: Memory> SavedMut<'_, M> {
+impl<M: Memory> SavedStatistics<'_, M> {
     pub(super) fn check(&self, problem: &Problem) -> Result<(), Error> {
         per_statistic::<M>("save_mean", problem, self.mean)?;
         per_statistic::<M>("save_inv_std", problem, self.inv_std)

@@ -1,7 +1,7 @@
 //! The requests of the four operations that every backend implements.
 
 use super::{
-    Checked, InOut, Request, Saved, affine, common_needs, counts, epilogue, gate, mask,
+    Checked, InOut, Request, SavedTensor, affine, common_needs, counts, epilogue, gate, mask,
     per_statistic, tensor,
 };
 use crate::{Counts, Element, Epilogue, Error, Feature, Gate, Memory, Problem, ValidPositions};
@@ -100,7 +100,7 @@ pub struct BackwardReduce<'a, T: Element, M: Memory> {
     /// What a fused ReLU let through.
     pub gate: Gate<'a, T, M>,
     /// x or x̂, N·C·S values.
-    pub saved: Saved<'a, M::Buffer<T>>,
+    pub saved: SavedTensor<'a, M::Buffer<T>>,
     /// The G·C means that normalised.
     pub mean: &'a M::Buffer<f64>,
     /// The G·C values of 1/sqrt(variance + eps) that normalised.
@@ -158,7 +158,7 @@ pub enum Correction<'a, T: Element, M: Memory> {
     /// Statistics were those of the batch.
     Batch {
         /// x or x̂, N·C·S values.
-        saved: Saved<'a, M::Buffer<T>>,
+        saved: SavedTensor<'a, M::Buffer<T>>,
         /// The G·C means that normalised.
         mean: &'a M::Buffer<f64>,
         /// G·C sums of dy; over all processes, where statistics were synchronised.

@@ -1,6 +1,8 @@
 //! Backward: from dy to dx and the gradients of the parameters.
 
-use bn_core::{Backward, BatchNormBackend, Element, Feature, HostMemory, InOut, Request, Saved};
+use bn_core::{
+    Backward, BatchNormBackend, Element, Feature, HostMemory, InOut, Request, SavedTensor,
+};
 use ndarray::{Array, Array1, CowArray, Dimension, Ix1};
 
 use super::cache::Trace;
@@ -40,7 +42,7 @@ where
     ) -> Result<Gradients<T, D>, Error> {
         self.gradients(
             dy.into(),
-            Saved::Input(dense::values(&cache.x)),
+            SavedTensor::Input(dense::values(&cache.x)),
             cache.x.raw_dim(),
             &cache.trace,
         )
@@ -67,14 +69,14 @@ where
             return Err(Error::shape("x̂", x_hat.shape(), &dims(&cache.dim)));
         }
         let x_hat = dense::standard(x_hat)?;
-        let saved = Saved::Normalized(dense::values(&x_hat));
+        let saved = SavedTensor::Normalized(dense::values(&x_hat));
         self.gradients(dy.into(), saved, cache.dim.clone(), &cache.trace)
     }
 
     fn gradients<D: Dimension>(
         &self,
         dy: CowArray<'_, T, D>,
-        saved: Saved<'_, [T]>,
+        saved: SavedTensor<'_, [T]>,
         dim: D,
         trace: &Trace<T>,
     ) -> Result<Gradients<T, D>, Error> {

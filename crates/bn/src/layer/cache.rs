@@ -1,7 +1,7 @@
 //! What forward leaves for backward, as two types: one that holds x and one that cannot.
 
 use bn_core::{
-    Backward, Dependence, Element, Gate, HostMemory, InOut, Problem, Saved, ValidPositions,
+    Backward, Dependence, Element, Gate, HostMemory, InOut, Problem, SavedTensor, ValidPositions,
 };
 use ndarray::{Array, Array1, ArrayView, CowArray, Dimension};
 
@@ -104,7 +104,7 @@ impl<T: Element> Trace<T> {
     pub(super) fn backward<'a>(
         &'a self,
         io: InOut<'a, [T]>,
-        saved: Saved<'a, [T]>,
+        saved: SavedTensor<'a, [T]>,
         valid: Option<&'a ValidPositions<'a, HostMemory>>,
     ) -> Backward<'a, T, HostMemory> {
         Backward {

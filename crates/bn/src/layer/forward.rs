@@ -2,8 +2,8 @@
 
 use bn_core::{
     BatchNormBackend, Dependence, Element, Epilogue, Feature, FixedStatistics, ForwardInference,
-    ForwardTraining, HostMemory, InOut, Mode, Problem, Request, RunningMut, SavedMut, Statistics,
-    Tracking, ValidPositions,
+    ForwardTraining, HostMemory, InOut, Mode, Problem, Request, RunningMut, SavedStatistics,
+    Statistics, Tracking, ValidPositions,
 };
 use ndarray::{Array, ArrayView, ArrayViewMut, CowArray, Dimension};
 
@@ -190,7 +190,8 @@ where
                         Some(self.absorbed(running, &batch, self.settings.momentum)?)
                     }
                 };
-                let saved = SavedMut { mean: &mut trace.mean[..], inv_std: &mut trace.inv_std[..] };
+                let saved =
+                    SavedStatistics { mean: &mut trace.mean[..], inv_std: &mut trace.inv_std[..] };
                 self.normalize(problem, io, residual, trace.bits.as_deref_mut(), Some(saved))?;
                 // Fixed statistics do not look at the mask, and backward need not.
                 trace.mask = None;
@@ -218,7 +219,7 @@ where
         };
         let mask = trace.mask.as_deref();
         let valid = mask.map(|mask| ValidPositions::on_host(&trace.problem, mask)).transpose()?;
-        let saved = SavedMut { mean: &mut trace.mean[..], inv_std: &mut trace.inv_std[..] };
+        let saved = SavedStatistics { mean: &mut trace.mean[..], inv_std: &mut trace.inv_std[..] };
         let request = ForwardTraining {
             valid: valid.as_ref(),
             gamma: self.gamma.as_ref().map(dense::values),
@@ -248,7 +249,7 @@ where
         io: InOut<'_, [T]>,
         residual: Option<&[T]>,
         bits: Option<&mut [u8]>,
-        saved: Option<SavedMut<'_, HostMemory>>,
+        saved: Option<SavedStatistics<'_, HostMemory>>,
     ) -> Result<(), Error> {
         let running = self.require_running("normalise with")?;
         let statistics = FixedStatistics::running(

@@ -2,7 +2,7 @@
 
 use bn::core::{
     Backward, BatchNormBackend, Epilogue, FixedStatistics, ForwardInference, ForwardTraining, Gate,
-    InOut, Request, RunningMut, Saved, SavedMut, ValidPositions,
+    InOut, Request, RunningMut, SavedStatistics, SavedTensor, ValidPositions,
 };
 use bn::naive::NaiveBackend;
 use bn::{
@@ -77,7 +77,7 @@ fn training_is_the_request<T: Element>(
         ..ForwardTraining::new(
             problem,
             InOut::new(x.as_slice().unwrap(), &mut expected_y[..]),
-            SavedMut { mean: &mut mean[..], inv_std: &mut inv_std[..] },
+            SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] },
         )
     };
     NaiveBackend.forward_training(request.check().unwrap()).unwrap();
@@ -100,7 +100,7 @@ fn training_is_the_request<T: Element>(
         ..Backward::new(
             problem,
             InOut::new(dy.as_slice().unwrap(), &mut dx[..]),
-            Saved::Input(x.as_slice().unwrap()),
+            SavedTensor::Input(x.as_slice().unwrap()),
             &mean[..],
             &inv_std[..],
         )

@@ -8,7 +8,7 @@ use crate::data::{Case, wide};
 use crate::expect::{Affine, ExpectedStatistics, expected_y};
 use crate::reference::Moments;
 use crate::trials::problem;
-use crate::trials::round_trip::{Fused, Mode, Setup, same_forward};
+use crate::trials::round_trip::{Fused, Mode, Setup, same_backward, same_forward};
 
 /// Large enough that a parallel backend cuts it.
 const SHAPE: [usize; 4] = [8, 33, 17, 16];
@@ -49,20 +49,11 @@ pub(super) fn every_run_gives_the_same_bits<T: Element>(
 ) -> Verdict {
     let case = Case::<T>::new(problem(&SHAPE, layout), "same-bits");
     let setup = Setup::training(case.problem);
-    let run = || {
-        let forward = setup.forward(operations, &case, How::default())?;
-        let (mean, inv_std) = (&case.given.0, &case.given.1);
-        let from = From::Input(&case.x);
-        let call = BackwardCall::new(case.problem, &case.dy, from, mean, inv_std);
-        Ok::<_, String>((forward, operations.backward(&call, How::default())?.written()?))
-    };
-    let (forward, backward) = run()?;
+    let (forward, backward) = setup.both(operations, &case, How::default())?;
     for _ in 0..3 {
-        let again = run()?;
+        let again = setup.both(operations, &case, How::default())?;
         same_forward(&again.0, &forward)?;
-        same_bits("dx", &again.1.dx, &backward.dx)?;
-        same_bits_option("dgamma", again.1.dgamma.as_deref(), backward.dgamma.as_deref())?;
-        same_bits_option("dbeta", again.1.dbeta.as_deref(), backward.dbeta.as_deref())?;
+        same_backward(&again.1, &backward)?;
     }
     Ok(())
 }
