@@ -27,7 +27,7 @@ template <class T> struct MomentsArguments {
     Shape shape;
     const Raw<T>* x;
     const u8* mask;     // N·S bytes, or null: all positions count
-    double* partials;   // written: (count, mean, M2) of each part, [G][C][parts]
+    double* partials;   // written: the `Moments` of each part, [G][C][parts]
 };
 
 // Where normalisation takes mean and 1/sqrt(var + eps) from: one pair of pointers is null.

@@ -33,20 +33,20 @@ __device__ P blended(const FinishMomentsArguments<P>& a, P running, double batch
 
 template <class P> __device__ void finish_moments(const FinishMomentsArguments<P>& a) {
     for (u64 channel = first_channel(); channel < a.channels; channel += channel_step()) {
-        Moments all = {0.0, 0.0, 0.0};
+        Moments all = {0.0, 0.0, 0.0, 0.0};
         for (u64 group = 0; group < a.groups; ++group) {
             u64 of = group * a.channels + channel;
-            Moments own = merge_parts(a.partials, of, a.parts, Moments{0.0, 0.0, 0.0});
+            Moments own = merge_parts(a.partials, of, a.parts, Moments{0.0, 0.0, 0.0, 0.0});
             all.merge(own);
             if (threadIdx.x % WARP != 0) continue;
-            a.mean[of] = own.mean;
+            a.mean[of] = own.mean();
             if (a.m2 != nullptr) a.m2[of] = own.m2;
             if (a.inv_std != nullptr) a.inv_std[of] = 1.0 / sqrt(own.m2 / own.count + a.eps);
         }
         if (threadIdx.x % WARP != 0 || a.running_mean == nullptr) continue;
         // A single value has variance 0, and not 0/0.
         double divisor = a.is_unbiased && all.count > 1.0 ? all.count - 1.0 : all.count;
-        a.running_mean[channel] = blended(a, a.running_mean[channel], all.mean);
+        a.running_mean[channel] = blended(a, a.running_mean[channel], all.mean());
         a.running_var[channel] = blended(a, a.running_var[channel], all.m2 / divisor);
     }
 }

@@ -6,9 +6,12 @@
 // As many bytes as the launch asks for: one item for each warp and column.
 extern __shared__ double shared[];
 
-// Count, mean and Σ(x − mean)²; the empty one is all zeros.
+// Count, mean and Σ(x − mean)²; the empty one is all zeros. The mean is kept as one of the values and the
+// mean deviation from it: their sum alone would have lost what is small beside a large mean.
 struct Moments {
-    double count, mean, m2;
+    double count, origin, offset, m2;
+
+    __device__ double mean() const { return origin + offset; }
 
     // Chan, Golub and LeVeque: exact for any two counts. Equal means stay what they are.
     __device__ void merge(const Moments& other) {
@@ -17,16 +20,18 @@ struct Moments {
             *this = other;
             return;
         }
-        double total = count + other.count;
-        double delta = other.mean - mean;
-        mean = mean + delta * (other.count / total);
-        m2 = m2 + other.m2 + delta * delta * (count * (other.count / total));
+        double total = count + other.count, share = other.count / total;
+        double delta = (other.origin - origin) + (other.offset - offset);
+        offset = offset + delta * share;
+        m2 = m2 + other.m2 + delta * delta * (count * share);
         count = total;
     }
 
-    __device__ Moments from_lane_below(u32 offset) const {
-        return {__shfl_down_sync(ALL_LANES, count, offset), __shfl_down_sync(ALL_LANES, mean, offset),
-                __shfl_down_sync(ALL_LANES, m2, offset)};
+    __device__ Moments from_lane_below(u32 distance) const {
+        return {__shfl_down_sync(ALL_LANES, count, distance),
+                __shfl_down_sync(ALL_LANES, origin, distance),
+                __shfl_down_sync(ALL_LANES, offset, distance),
+                __shfl_down_sync(ALL_LANES, m2, distance)};
     }
 };
 
@@ -39,8 +44,9 @@ struct GradientSums {
         dy_xhat += other.dy_xhat;
     }
 
-    __device__ GradientSums from_lane_below(u32 offset) const {
-        return {__shfl_down_sync(ALL_LANES, dy, offset), __shfl_down_sync(ALL_LANES, dy_xhat, offset)};
+    __device__ GradientSums from_lane_below(u32 distance) const {
+        return {__shfl_down_sync(ALL_LANES, dy, distance),
+                __shfl_down_sync(ALL_LANES, dy_xhat, distance)};
     }
 };
 
@@ -57,12 +63,12 @@ struct Deviations {
     }
 
     __device__ Moments moments(u32 count) const {
-        if (count == 0) return {0.0, 0.0, 0.0};
+        if (count == 0) return {0.0, 0.0, 0.0, 0.0};
         double offset = sum / count;
         double m2 = squares - sum * offset;
         // Squares beyond the range of a double are infinite, and not what infinities differ by.
         if (isinf(squares) && isfinite(sum)) m2 = squares;
-        return {(double)count, shift + offset, m2 < 0.0 ? 0.0 : m2};
+        return {(double)count, shift, offset, m2 < 0.0 ? 0.0 : m2};
     }
 };
 
@@ -87,10 +93,14 @@ __device__ bool merge_block(Item (&items)[K], u32 width, Item& result) {
     __syncthreads();
     bool holds = threadIdx.x < columns;
     if (holds) {
-        result = stage[threadIdx.x];
-        for (u32 other = 1; other < warps; ++other) {
-            result.merge(stage[other * columns + threadIdx.x]);
+        // Pairwise, in place: a column is this thread's alone.
+        Item* column = stage + threadIdx.x;
+        for (u32 half = warps / 2; half > 0; half /= 2) {
+            for (u32 warp = 0; warp < half; ++warp) {
+                column[warp * columns].merge(column[(warp + half) * columns]);
+            }
         }
+        result = column[0];
     }
     __syncthreads();
     return holds;

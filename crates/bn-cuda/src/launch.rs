@@ -19,7 +19,7 @@ use crate::memory::{ReadWrite, Values, ValuesMut};
 use crate::plan::{self, Plan};
 
 /// The doubles of a part's moments, and of its gradient sums.
-pub(crate) const MOMENTS: usize = 3;
+pub(crate) const MOMENTS: usize = 4;
 pub(crate) const SUMS: usize = 2;
 
 /// The statistics that a normalisation reads.

@@ -67,15 +67,15 @@ fn tiles_cover_each_row_and_none_is_empty() {
 #[test]
 fn blocks_are_what_the_kernels_are_compiled_for() {
     for plan in plans() {
-        let Geometry { blocks, threads, shared_bytes } = plan.reducing(3);
+        let Geometry { blocks, threads, shared_bytes } = plan.reducing(4);
         assert!(threads.is_power_of_two() && (32..=256).contains(&threads), "{plan:?}");
         assert!(blocks >= 1 && i32::try_from(blocks).is_ok(), "{plan:?}");
         // What every device gives a block without being asked.
         assert!(shared_bytes <= 48 << 10, "{plan:?}");
         // Reductions end with a thread for each column.
-        let columns = shared_bytes / (threads / 32 * 3 * 8);
+        let columns = shared_bytes / (threads / 32 * 4 * 8);
         assert!(columns <= threads, "{plan:?}");
-        assert_eq!(plan.writing(), Geometry { shared_bytes: 0, ..plan.reducing(3) });
+        assert_eq!(plan.writing(), Geometry { shared_bytes: 0, ..plan.reducing(4) });
     }
 }
 
