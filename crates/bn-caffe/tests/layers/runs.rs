@@ -2,18 +2,27 @@
 
 use std::path::Path;
 
+use bn::Options;
+use bn_caffe::layer::Numerics;
 use bn_caffe::oracle::{Case, Engines, Replay, replay};
-use bn_naive::NaiveBackend;
 use libtest_mimic::Trial;
 
-use crate::{Outcome, none_of, trial};
+use crate::{BACKENDS, Outcome, none_of, trial};
 
 pub fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         trial("runs_in_exact_numerics", "oracle", |path| every_run(path, &Engines::EXACT)),
-        trial("runs_on_a_backend", "oracle", |path| every_run(path, &Engines::fast(&NaiveBackend))),
         trial("set_ups_end_as_in_caffe", "oracle", set_ups),
-    ]
+    ];
+    for backend in BACKENDS {
+        trials.push(trial(format!("runs_on_{backend}"), "oracle", move |path| {
+            let (single, double) =
+                (bn::open(backend, &Options::default())?, bn::open(backend, &Options::default())?);
+            let engines = Engines { f32: Numerics::Fast(&*single), f64: Numerics::Fast(&*double) };
+            every_run(path, &engines)
+        }));
+    }
+    trials
 }
 
 fn every_run(path: &Path, engines: &Engines<'_>) -> Outcome {
