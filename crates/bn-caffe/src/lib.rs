@@ -14,6 +14,7 @@
 //! | [`net`] | the net: upgrades, phases, checks, connections, BatchNorm and its Scale |
 //! | [`bind`] | weights matched to a net by name |
 //! | [`inspect`] | what the normalisation layers hold, and what looks wrong |
+//! | [`fold`] | BatchNorm and Scale merged into the layers beside them |
 //! | [`oracle`] | runs of real Caffe replayed, with the errors as data |
 //! | [`layer`] | BatchNorm, Scale and Bias, forward and backward, to the bit or on a backend |
 //!
@@ -49,12 +50,12 @@
 pub mod bind;
 pub mod blob;
 pub mod error;
+pub mod fold;
 pub mod inspect;
 pub mod layer;
 pub mod limits;
 pub mod net;
 pub mod oracle;
-
 pub mod proto;
 pub mod text;
 pub mod weights;
