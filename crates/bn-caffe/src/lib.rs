@@ -14,7 +14,9 @@
 //! | [`net`] | the net: upgrades, phases, checks, connections, BatchNorm and its Scale |
 //! | [`bind`] | weights matched to a net by name |
 //! | [`inspect`] | what the normalisation layers hold, and what looks wrong |
-//! | [`fold`] | BatchNorm and Scale merged into the layers beside them |
+//! | [`mod@fold`] | BatchNorm and Scale merged into the layers beside them |
+//! | [`mod@run`] | nets of these layers, forward and backward |
+//! | [`exchange`] | statistics and parameters to PyTorch's names and back |
 //! | [`oracle`] | runs of real Caffe replayed, with the errors as data |
 //! | [`layer`] | BatchNorm, Scale and Bias, forward and backward, to the bit or on a backend |
 //!
@@ -50,6 +52,7 @@
 pub mod bind;
 pub mod blob;
 pub mod error;
+pub mod exchange;
 pub mod fold;
 pub mod inspect;
 pub mod layer;
@@ -57,6 +60,7 @@ pub mod limits;
 pub mod net;
 pub mod oracle;
 pub mod proto;
+pub mod run;
 pub mod text;
 pub mod weights;
 
