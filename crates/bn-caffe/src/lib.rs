@@ -53,6 +53,7 @@ pub mod bind;
 pub mod blob;
 pub mod error;
 pub mod exchange;
+mod file;
 pub mod fold;
 pub mod inspect;
 pub mod layer;

@@ -28,12 +28,7 @@ pub fn replay(directory: &Path) -> Result<bool, Error> {
             println!("\nset-up");
             let width = set_ups.iter().map(|case| case.name.len()).max().unwrap_or(0);
             for case in &set_ups {
-                println!(
-                    "  {}  {:width$}  {}",
-                    verdict(case.passes()),
-                    case.name,
-                    outcome(case)
-                );
+                println!("  {}  {:width$}  {}", verdict(case.passes()), case.name, outcome(case));
                 tally.count(case.passes());
             }
             summaries.push((format!("set-up: {} cases", set_ups.len()), tally));

@@ -66,7 +66,10 @@ pub fn import(net: &Net, weights: &Caffemodel, file: &[u8]) -> Result<Import> {
             let full = format!("{}.{name}", layer.name());
             if let Ok(tensor) = tensors.tensor(&full) {
                 unread.remove(full.as_str());
-                new.insert(name, values(layer, name, tensor.dtype(), tensor.shape(), tensor.data())?);
+                new.insert(
+                    name,
+                    values(layer, name, tensor.dtype(), tensor.shape(), tensor.data())?,
+                );
             }
         }
         unread.remove(format!("{}.{BATCHES}", layer.name()).as_str());
@@ -128,10 +131,7 @@ fn put(
             return Err(wrong(layer, "statistics", "one without the other", expected));
         }
     }
-    let targets = [
-        (WEIGHT, group.scale, &old.weight, 1.0),
-        (BIAS, group.bias, &old.bias, 0.0),
-    ];
+    let targets = [(WEIGHT, group.scale, &old.weight, 1.0), (BIAS, group.bias, &old.bias, 0.0)];
     for (name, target, old, neutral) in targets {
         let Some(values) = new.get(name) else { continue };
         if old.as_ref() == Some(values) {
@@ -193,9 +193,7 @@ fn values(
         Dtype::F64 => data.chunks_exact(8).map(|b| f64::from_le_bytes(fixed(b))).collect(),
         Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes(fixed(b)).into()).collect(),
         Dtype::F16 => data.chunks_exact(2).map(|b| f16::from_le_bytes(fixed(b)).into()).collect(),
-        Dtype::BF16 => {
-            data.chunks_exact(2).map(|b| bf16::from_le_bytes(fixed(b)).into()).collect()
-        }
+        Dtype::BF16 => data.chunks_exact(2).map(|b| bf16::from_le_bytes(fixed(b)).into()).collect(),
         other => return Err(wrong(layer, name, other.to_string(), "F64, F32, F16 or BF16")),
     })
 }

@@ -98,6 +98,11 @@ fn divided(sums: &Blob, factor: &Blob) -> Vec<f64> {
     sums.to_f32().into_iter().map(|sum| f64::from(sum * scale)).collect()
 }
 
-fn wrong(layer: &Layer, what: &str, found: impl Into<String>, expected: impl Into<String>) -> Error {
+fn wrong(
+    layer: &Layer,
+    what: &str,
+    found: impl Into<String>,
+    expected: impl Into<String>,
+) -> Error {
     Error::layer(layer.name(), layer.type_name(), what, found, expected)
 }

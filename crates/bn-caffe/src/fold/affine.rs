@@ -19,8 +19,7 @@ impl Affine {
         let mut map = Self { a: Vec::new(), b: Vec::new() };
         for &index in &chain.layers {
             let layer = &sites.net.layers[index];
-            let blobs: Vec<Vec<f64>> =
-                sites.store.blobs(index)?.iter().map(Blob::to_f64).collect();
+            let blobs: Vec<Vec<f64>> = sites.store.blobs(index)?.iter().map(Blob::to_f64).collect();
             if blobs.is_empty() {
                 return Ok(Err(Reason::NoWeights { layer: layer.name().to_owned() }));
             }

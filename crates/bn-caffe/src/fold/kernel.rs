@@ -66,9 +66,7 @@ impl Kernel {
             && weights.len() % outputs == 0
             && match arrangement {
                 Arrangement::Convolution => dims[0] == outputs,
-                Arrangement::Deconvolution => {
-                    dims[1] == outputs / group && dims[0] % group == 0
-                }
+                Arrangement::Deconvolution => dims[1] == outputs / group && dims[0] % group == 0,
                 Arrangement::Rows | Arrangement::Columns => true,
             };
         if fits { Ok(kernel) } else { Err(Reason::Shape { layer: name() }) }
@@ -120,11 +118,8 @@ impl Kernel {
     pub(super) fn takes(&self, channels: usize) -> Result<(), usize> {
         let inputs = self.inputs();
         let flattens = matches!(self.arrangement, Arrangement::Rows | Arrangement::Columns);
-        let fits = if flattens {
-            channels > 0 && inputs % channels == 0
-        } else {
-            inputs == channels
-        };
+        let fits =
+            if flattens { channels > 0 && inputs % channels == 0 } else { inputs == channels };
         if fits { Ok(()) } else { Err(inputs) }
     }
 

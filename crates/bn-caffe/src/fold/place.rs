@@ -89,7 +89,8 @@ impl<'a> Sites<'a> {
             }
         }
         let last = &self.graph.values[chain.output].name;
-        let between = chain.layers.iter().map(|&layer| &self.graph.values[self.graph.tops[layer][0]].name);
+        let between =
+            chain.layers.iter().map(|&layer| &self.graph.values[self.graph.tops[layer][0]].name);
         Ok(between.filter(|name| *name != last).find_map(|name| self.other_phase(name)))
     }
 
@@ -222,9 +223,10 @@ pub(super) fn after(
         }
     }
     // Without the chain, another of the same name may have come between; the chain's own do not.
-    let in_place = chain.layers.iter().any(|&layer| {
-        sites.graph.values[sites.graph.tops[layer][0]].name == input.name
-    });
+    let in_place = chain
+        .layers
+        .iter()
+        .any(|&layer| sites.graph.values[sites.graph.tops[layer][0]].name == input.name);
     if !in_place && !sites.is_current(chain.input, layer) {
         let (blob, layer) = (input.name.clone(), sites.name(layer));
         return Ok(Err(Reason::Overwritten { blob, layer }));

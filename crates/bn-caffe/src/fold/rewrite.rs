@@ -42,8 +42,7 @@ impl<'a> Rewrite<'a> {
         let is_inner_product = self.net.layers[layer].type_name() == "InnerProduct";
         if bias_added && !self.bias_added[layer] {
             self.bias_added[layer] = true;
-            let name =
-                if is_inner_product { "inner_product_param" } else { "convolution_param" };
+            let name = if is_inner_product { "inner_product_param" } else { "convolution_param" };
             let settings = self.message(layer).and_then(|message| message.get(name));
             if let Some(settings) = settings {
                 let settings = settings.as_message()?;

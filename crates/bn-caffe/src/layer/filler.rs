@@ -36,9 +36,10 @@ pub(super) fn fill(
     };
     let count: usize = shape.iter().product();
     let kind = filler.kind();
-    let seed = format!("{}/{which}", layer.name()).bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| {
-        (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let seed =
+        format!("{}/{which}", layer.name()).bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| {
+            (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
     let mut random = fastrand::Rng::with_seed(seed);
     let needs_axes = matches!(kind, "positive_unitball" | "xavier" | "msra");
     if (needs_axes || filler.sparse() >= 0) && kind != "constant" && shape.is_empty() {

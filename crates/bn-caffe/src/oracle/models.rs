@@ -37,12 +37,13 @@ pub struct Model {
 pub fn find(directory: impl AsRef<Path>) -> Result<Vec<Model>> {
     let directory = directory.as_ref();
     let (mut folders, mut weights, mut entries) = (Vec::new(), Vec::new(), 0);
-    walk(directory, 0, &mut entries, &mut |path| {
-        match path.file_name().and_then(|name| name.to_str()) {
-            Some("trunk.prototxt") => folders.extend(path.parent().map(Path::to_path_buf)),
-            Some(name) if name.ends_with(".caffemodel") => weights.push(path.to_path_buf()),
-            _ => {}
-        }
+    walk(directory, 0, &mut entries, &mut |path| match path
+        .file_name()
+        .and_then(|name| name.to_str())
+    {
+        Some("trunk.prototxt") => folders.extend(path.parent().map(Path::to_path_buf)),
+        Some(name) if name.ends_with(".caffemodel") => weights.push(path.to_path_buf()),
+        _ => {}
     })?;
     folders.sort();
     weights.sort();

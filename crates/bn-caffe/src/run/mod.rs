@@ -155,7 +155,9 @@ impl<'b, T: Real> Runner<'b, T> {
     #[must_use]
     pub fn blobs(&self) -> BTreeMap<String, Tensor<T>> {
         let named = self.graph.values.iter().enumerate();
-        named.filter_map(|(id, value)| Some((value.name.clone(), self.tensor(id, &self.values)?))).collect()
+        named
+            .filter_map(|(id, value)| Some((value.name.clone(), self.tensor(id, &self.values)?)))
+            .collect()
     }
 
     /// The gradients of the blobs that have one; see [`run`](self) for blobs of layers in place.

@@ -17,13 +17,20 @@ pub(super) enum Operation<'b, T: Real> {
     /// Scale or Bias.
     Scale(Scale<'b, T>),
     /// A BatchNorm that runs in one pass with the Scale behind it, of index `scale`.
-    Pair { pair: Pair<'b, T>, scale: usize },
+    Pair {
+        pair: Pair<'b, T>,
+        scale: usize,
+    },
     /// A Scale that has run with the BatchNorm before it.
     Done,
     /// max(x, 0) + slope·min(x, 0).
-    Relu { slope: T },
+    Relu {
+        slope: T,
+    },
     /// Σ factor·bottom.
-    Sum { factors: Vec<T> },
+    Sum {
+        factors: Vec<T>,
+    },
 }
 
 impl<T: Real> Operation<'_, T> {
@@ -71,9 +78,7 @@ pub(super) fn all<'b, T: Real>(
                 let layer = Scale::new(p, input, shape_of(1), numerics)?;
                 Operation::Scale(if keeps { layer } else { layer.for_inference() })
             }
-            "ReLU" => {
-                Operation::Relu { slope: T::from_f64(layer.relu().negative_slope().into()) }
-            }
+            "ReLU" => Operation::Relu { slope: T::from_f64(layer.relu().negative_slope().into()) },
             _ => {
                 let (coeff, bottoms) = (layer.eltwise().coeff, graph.bottoms[index].len());
                 if !coeff.is_empty() && coeff.len() != bottoms {

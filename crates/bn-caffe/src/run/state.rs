@@ -102,9 +102,8 @@ impl<T: Real> State<T> {
         let mut weights = source.clone();
         for (index, layer) in net.layers.iter().enumerate() {
             let slot = self.slots[index];
-            let named = |(blob, problem)| {
-                Error::Blob { layer: layer.name().to_owned(), blob, problem }
-            };
+            let named =
+                |(blob, problem)| Error::Blob { layer: layer.name().to_owned(), blob, problem };
             let blobs: Vec<Blob> = if operations[index].has_statistics() {
                 self.statistics[slot].to_blobs().map_err(|problem| named((0, problem)))?
             } else if operations[index].has_learned() {
@@ -166,6 +165,8 @@ fn slots(net: &Net) -> Result<Vec<usize>> {
         }
     }
     let mut owners: HashMap<(usize, String), usize> = HashMap::new();
+    // A name stands for the same blob of every layer that has it.
+    let mut positions: HashMap<String, usize> = HashMap::new();
     let mut slots = Vec::with_capacity(net.layers.len());
     for (index, layer) in net.layers.iter().enumerate() {
         let shared: Vec<_> =
@@ -175,11 +176,9 @@ fn slots(net: &Net) -> Result<Vec<usize>> {
         let all_or_none = shared.is_empty() || shared.len() == blobs;
         let same_kind = net.layers[owner].type_name() == layer.type_name()
             && shared.iter().all(|key| owners.get(key).copied().unwrap_or(index) == owner);
-        let others_unused = owner != index
-            || shared.iter().all(|(n, name)| {
-                !owners.keys().any(|(other, key)| key == name && other != n)
-            });
-        if !all_or_none || !same_kind || !others_unused {
+        let in_order =
+            shared.iter().all(|(n, name)| positions.get(name).is_none_or(|place| place == n));
+        if !all_or_none || !same_kind || !in_order {
             return Err(Error::layer(
                 layer.name(),
                 layer.type_name(),
@@ -189,6 +188,7 @@ fn slots(net: &Net) -> Result<Vec<usize>> {
             ));
         }
         for key in shared {
+            positions.insert(key.1.clone(), key.0);
             owners.entry(key).or_insert(index);
         }
         slots.push(owner);

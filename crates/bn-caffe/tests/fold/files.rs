@@ -73,7 +73,8 @@ fn the_rest_stays() -> Outcome {
     ensure(text == expected, || text.clone())?;
     let names: Vec<_> = folded.weights.layers().map(WeightLayer::name).collect();
     ensure(names == ["fc", "other"], || format!("{names:?}"))?;
-    let [before, after] = [&weights, &folded.weights].map(|w| w.layer("other").map(WeightLayer::body));
+    let [before, after] =
+        [&weights, &folded.weights].map(|w| w.layer("other").map(WeightLayer::body));
     ensure(before == after, || "another layer has changed".into())?;
     let fork = folded.weights.layer("fc").ok_or("no fc")?.body();
     let fork = bn_caffe::proto::raw::RawMessage::parse(&fork)?;
@@ -151,9 +152,8 @@ fn ambiguous() -> Outcome {
 /// Two BatchNorm with the same three blobs, the second behind a ReLU.
 fn shared_statistics() -> Outcome {
     let names = "param { name: 'm' } param { name: 'v' } param { name: 'f' }";
-    let net = format!(
-        "{NET}\nlayer {{ name: 'late' type: 'BatchNorm' bottom: 'z' top: 'w' {names} }}"
-    );
+    let net =
+        format!("{NET}\nlayer {{ name: 'late' type: 'BatchNorm' bottom: 'z' top: 'w' {names} }}");
     let net = net.replace("  top: \"z\"\n", &format!("  top: \"z\" {names}\n"));
     let document = Document::parse(net)?;
     let mut weights = model()?;

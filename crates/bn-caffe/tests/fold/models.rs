@@ -95,14 +95,12 @@ fn each_map(model: &Model) -> Outcome {
         let input = Tensor::noise(&input_shape(&before, &weights, layer)?, maps);
         let chain: Vec<&str> =
             std::iter::once(layer).chain(&decision.layers).map(String::as_str).collect();
-        let [unfolded, folded] =
-            [(&before, &weights, &chain[..]), (&after, &folded, &chain[..1])].map(
-                |(net, weights, layers)| {
-                    let text = excerpt(net, layers)?;
-                    let blobs = run(text.as_bytes(), weights, &input)?;
-                    blobs.into_iter().next_back().map(|(_, value)| value).ok_or("nothing".into())
-                },
-            );
+        let [unfolded, folded] = [(&before, &weights, &chain[..]), (&after, &folded, &chain[..1])]
+            .map(|(net, weights, layers)| {
+                let text = excerpt(net, layers)?;
+                let blobs = run(text.as_bytes(), weights, &input)?;
+                blobs.into_iter().next_back().map(|(_, value)| value).ok_or("nothing".into())
+            });
         let unfolded: Result<Tensor, Failed> = unfolded;
         let distance = unfolded?.distance(&folded?);
         ensure(distance < RELATIVE, || format!("{decision}: off by {distance:e}"))?;
@@ -216,10 +214,8 @@ fn trained_net(path: &Path) -> Outcome {
     ensure(places == expected, || format!("{places:#?}"))?;
     let input = array(&path.join("input.npy"))?;
     let caffe = array(&path.join("prob.npy"))?;
-    let [before, after] =
-        [(document.text(), &weights), (&prototxt[..], &folded)].map(|(text, weights)| {
-            run(text, weights, &input).map(|mut blobs| blobs.remove("prob"))
-        });
+    let [before, after] = [(document.text(), &weights), (&prototxt[..], &folded)]
+        .map(|(text, weights)| run(text, weights, &input).map(|mut blobs| blobs.remove("prob")));
     let before = before?.ok_or("no prob")?;
     let distance = before.distance(&after?.ok_or("no prob")?);
     ensure(distance < RELATIVE, || format!("off by {distance:e}"))?;

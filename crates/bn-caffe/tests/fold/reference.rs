@@ -85,8 +85,7 @@ pub fn run(
             .map(|name| blobs.get(name).ok_or(format!("{}: no {name}", layer.name())))
             .collect();
         let stored = weights.layer(layer.name()).map(|l| l.blobs()).transpose()?;
-        let stored: Vec<Vec<f64>> =
-            stored.unwrap_or_default().iter().map(Blob::to_f64).collect();
+        let stored: Vec<Vec<f64>> = stored.unwrap_or_default().iter().map(Blob::to_f64).collect();
         let top = match layer.type_name() {
             "Input" => input.clone(),
             _ => compute(layer, message, &bottoms?, &stored)?,

@@ -21,7 +21,8 @@ struct Case {
     left: &'static [&'static str],
 }
 
-const BN: &str = "layer { name: 'bn' type: 'BatchNorm' bottom: 'c' top: 'c' batch_norm_param { eps: 0.01 } }";
+const BN: &str =
+    "layer { name: 'bn' type: 'BatchNorm' bottom: 'c' top: 'c' batch_norm_param { eps: 0.01 } }";
 const SCALE: &str =
     "layer { name: 's' type: 'Scale' bottom: 'c' top: 'c' scale_param { bias_term: true } }";
 
@@ -242,8 +243,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// The text of a case's net.
 fn text(case: &Case) -> String {
-    let layers =
-        case.layers.replace("$conv", CONV).replace("$bn", BN).replace("$scale", SCALE);
+    let layers = case.layers.replace("$conv", CONV).replace("$bn", BN).replace("$scale", SCALE);
     format!(
         "name: 'net'\nlayer {{ name: 'in' type: 'Input' top: 'x' input_param {{ shape {{ dim: 2 dim: \
          {} dim: 6 dim: 5 }} }} }}\n{layers}\n",
@@ -263,8 +263,11 @@ pub fn weights(net: &Net, channels: usize) -> Result<Caffemodel, libtest_mimic::
             Blob::from_f32(Shape::new(dims)?, &values)
         };
         let p = layer.convolution();
-        let taps = [p.kernel_h.or(p.kernel_size.first().copied()), p.kernel_w.or(p.kernel_size.first().copied())]
-            .map(|size| size.unwrap_or(1) as usize);
+        let taps = [
+            p.kernel_h.or(p.kernel_size.first().copied()),
+            p.kernel_w.or(p.kernel_size.first().copied()),
+        ]
+        .map(|size| size.unwrap_or(1) as usize);
         let (outputs, group) = (p.num_output() as usize, p.group() as usize);
         let fan = layer.inner_product().num_output() as usize;
         let mut dims: Vec<Vec<usize>> = match layer.type_name() {
@@ -326,7 +329,8 @@ fn check(case: &Case) -> Outcome {
         return Ok(());
     }
     let input = Tensor::noise(&[2, case.channels, 6, 5], 99);
-    let (before, after) = (run(text.as_bytes(), &weights, &input)?, run(&prototxt, &folded, &input)?);
+    let (before, after) =
+        (run(text.as_bytes(), &weights, &input)?, run(&prototxt, &folded, &input)?);
     let end = net.for_phase(Phase::Test)?;
     let end = end.layers.last().and_then(|layer| layer.tops().first()).ok_or("no end")?;
     for (name, value) in &after {
