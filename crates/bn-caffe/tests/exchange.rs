@@ -37,8 +37,11 @@ fn model() -> (Net, Caffemodel) {
     (Net::parse(NET).unwrap(), weights)
 }
 
+/// Names and values.
+type Tensors<'a> = &'a [(&'a str, &'a [f32])];
+
 /// A file of f32 tensors.
-fn file(tensors: &[(&str, &[f32])]) -> Vec<u8> {
+fn file(tensors: Tensors<'_>) -> Vec<u8> {
     let bytes: Vec<Vec<u8>> =
         tensors.iter().map(|(_, v)| v.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
     let views = tensors.iter().zip(&bytes).map(|((name, values), bytes)| {
@@ -122,7 +125,7 @@ fn a_file_of_some_layers_leaves_the_others() {
 fn what_does_not_fit_is_refused_by_name() {
     let (net, weights) = model();
     let two: &[f32] = &[1.0, 1.0];
-    let cases: [(&[(&str, &[f32])], [&str; 2]); 7] = [
+    let cases: [(Tensors<'_>, [&str; 2]); 7] = [
         (&[("d.weight", two)], ["d.weight", "no BatchNorm"]),
         (&[("c.running_mean", two)], ["\"c\"", "running_var"]),
         (&[("c.running_mean", two), ("c.running_var", &[1.0, -1.0])], ["running_var", "-1"]),

@@ -61,12 +61,14 @@ impl Kernel {
         let kernel = Self { arrangement, outputs, group, len: weights.len(), dims };
         let fits = outputs > 0
             && group > 0
-            && outputs % group == 0
+            && outputs.is_multiple_of(group)
             && !weights.is_empty()
-            && weights.len() % outputs == 0
+            && weights.len().is_multiple_of(outputs)
             && match arrangement {
                 Arrangement::Convolution => dims[0] == outputs,
-                Arrangement::Deconvolution => dims[1] == outputs / group && dims[0] % group == 0,
+                Arrangement::Deconvolution => {
+                    dims[1] == outputs / group && dims[0].is_multiple_of(group)
+                }
                 Arrangement::Rows | Arrangement::Columns => true,
             };
         if fits { Ok(kernel) } else { Err(Reason::Shape { layer: name() }) }
@@ -118,8 +120,11 @@ impl Kernel {
     pub(super) fn takes(&self, channels: usize) -> Result<(), usize> {
         let inputs = self.inputs();
         let flattens = matches!(self.arrangement, Arrangement::Rows | Arrangement::Columns);
-        let fits =
-            if flattens { channels > 0 && inputs % channels == 0 } else { inputs == channels };
+        let fits = if flattens {
+            channels > 0 && inputs.is_multiple_of(channels)
+        } else {
+            inputs == channels
+        };
         if fits { Ok(()) } else { Err(inputs) }
     }
 

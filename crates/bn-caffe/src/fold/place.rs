@@ -217,10 +217,10 @@ pub(super) fn after(
         Err(reason) => return Ok(Err(reason)),
     };
     let (input, output) = (&sites.graph.values[chain.input], &sites.graph.values[chain.output]);
-    if input.name != output.name {
-        if let Some(reason) = sites.other_phase(&output.name) {
-            return Ok(Err(reason));
-        }
+    if input.name != output.name
+        && let Some(reason) = sites.other_phase(&output.name)
+    {
+        return Ok(Err(reason));
     }
     // Without the chain, another of the same name may have come between; the chain's own do not.
     let in_place = chain

@@ -15,10 +15,10 @@ pub(super) enum Operation<'b, T: Real> {
     Input,
     BatchNorm(BatchNorm<'b, T>),
     /// Scale or Bias.
-    Scale(Scale<'b, T>),
+    Scale(Box<Scale<'b, T>>),
     /// A BatchNorm that runs in one pass with the Scale behind it, of index `scale`.
     Pair {
-        pair: Pair<'b, T>,
+        pair: Box<Pair<'b, T>>,
         scale: usize,
     },
     /// A Scale that has run with the BatchNorm before it.
@@ -76,7 +76,7 @@ pub(super) fn all<'b, T: Real>(
             }
             "Scale" | "Bias" => {
                 let layer = Scale::new(p, input, shape_of(1), numerics)?;
-                Operation::Scale(if keeps { layer } else { layer.for_inference() })
+                Operation::Scale(Box::new(if keeps { layer } else { layer.for_inference() }))
             }
             "ReLU" => Operation::Relu { slope: T::from_f64(layer.relu().negative_slope().into()) },
             _ => {
@@ -121,7 +121,7 @@ fn joined<'b, T: Real>(
             (Some(Operation::BatchNorm(batch_norm)), Some(Operation::Scale(scale)))
                 if hidden && Pair::fits(&batch_norm, &scale) =>
             {
-                let pair = Pair::new(batch_norm, scale)?;
+                let pair = Box::new(Pair::new(batch_norm, *scale)?);
                 (Some(Operation::Pair { pair, scale: next }), Some(Operation::Done))
             }
             others => others,
