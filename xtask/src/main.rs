@@ -5,9 +5,11 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 mod bench;
+mod caffe;
 mod cargo;
 mod ci;
 mod conformance;
+mod ptx;
 mod table;
 mod tidy;
 mod workspace;
@@ -31,6 +33,9 @@ enum Task {
     Ci(ci::Arguments),
     Conformance(conformance::Arguments),
     Bench(bench::Arguments),
+    Ptx(ptx::Arguments),
+    CaffeOracle(caffe::OracleArguments),
+    CaffeModels(caffe::ModelsArguments),
 }
 
 /// How a task ended.
@@ -49,6 +54,9 @@ fn main() -> ExitCode {
         Task::Ci(arguments) => ci::run(&workspace, &arguments),
         Task::Conformance(arguments) => conformance::run(&workspace, &arguments),
         Task::Bench(arguments) => bench::run(&workspace, &arguments),
+        Task::Ptx(arguments) => ptx::run(&workspace, &arguments),
+        Task::CaffeOracle(arguments) => caffe::oracle(&workspace, &arguments),
+        Task::CaffeModels(arguments) => caffe::models(&workspace, &arguments),
     });
     match outcome {
         Ok(Outcome::Holds) => ExitCode::SUCCESS,

@@ -12,6 +12,7 @@ something is wrong, 77 where the wheels cannot be had.
 """
 
 import argparse
+import concurrent.futures
 import ctypes
 import os
 import pathlib
@@ -128,8 +129,9 @@ def main():
             holds = False
     if arguments.check:
         jobs = [(name, architecture) for name in SOURCES for architecture in ARCHITECTURES]
-        for name, architecture in jobs:
-            holds &= assemble(ptxas, CRATE / "ptx" / f"{name}.ptx", architecture)
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            call = lambda job: assemble(ptxas, CRATE / "ptx" / f"{job[0]}.ptx", job[1])
+            holds &= all(list(pool.map(call, jobs)))
     return 0 if holds else 1
 
 
