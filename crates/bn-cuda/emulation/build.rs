@@ -38,11 +38,7 @@ const VARIANTS: [Variant; 3] = [
     Variant { name: "plain", planted: None },
     Variant {
         name: "no_barrier",
-        planted: Some((
-            "reduction.cuh",
-            "    __syncthreads();\n    bool holds",
-            "    bool holds",
-        )),
+        planted: Some(("reduction.cuh", "    __syncthreads();\n    bool holds", "    bool holds")),
     },
     Variant {
         name: "long_tail",
@@ -68,7 +64,10 @@ fn main() {
     }
     let compiler = build.try_get_compiler().ok();
     let works = compiler.is_some_and(|compiler| {
-        Command::new(compiler.path()).arg("--version").output().is_ok_and(|run| run.status.success())
+        Command::new(compiler.path())
+            .arg("--version")
+            .output()
+            .is_ok_and(|run| run.status.success())
     });
     if !works {
         return;

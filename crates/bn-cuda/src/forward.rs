@@ -1,8 +1,8 @@
 //! Forward: which kernels an operation queues, on which buffers.
 
 use bn_core::{
-    Backend as _, Element, Epilogue, Error, FixedStatistics, ForwardInference, ForwardTraining, Moments,
-    Normalize, ValidPositions,
+    Backend as _, Element, Epilogue, Error, FixedStatistics, ForwardInference, ForwardTraining,
+    Moments, Normalize, ValidPositions,
 };
 
 use crate::backend::CudaBackend;
@@ -18,16 +18,13 @@ pub(crate) fn mask<'a, M: Machine>(
     valid.map(|valid| valid.mask().values())
 }
 
-fn tail<'a, T: Element, M: Machine>(
-    epilogue: Epilogue<'a, T, DeviceMemory<M>>,
-) -> Tail<'a, T> {
+fn tail<'a, T: Element, M: Machine>(epilogue: Epilogue<'a, T, DeviceMemory<M>>) -> Tail<'a, T> {
     match epilogue {
         Epilogue::None => Tail::None,
         Epilogue::Relu { bits } => Tail::Relu { bits: bits.map(|bits| bits.values_mut()) },
-        Epilogue::AddRelu { residual, bits } => Tail::AddRelu {
-            residual: residual.values(),
-            bits: bits.map(|bits| bits.values_mut()),
-        },
+        Epilogue::AddRelu { residual, bits } => {
+            Tail::AddRelu { residual: residual.values(), bits: bits.map(|bits| bits.values_mut()) }
+        }
     }
 }
 
@@ -99,10 +96,8 @@ impl<M: Machine> CudaBackend<M> {
             if let Some((seen, momentum)) = seen {
                 *seen = seen.next::<T::Param>(&momentum);
             }
-            let statistics = Statistics::Batch {
-                mean: saved.mean.values(),
-                inv_std: saved.inv_std.values(),
-            };
+            let statistics =
+                Statistics::Batch { mean: saved.mean.values(), inv_std: saved.inv_std.values() };
             let (gamma, beta) = (gamma.map(|gamma| gamma.values()), beta.map(|beta| beta.values()));
             launcher.normalize(&plan, io, statistics, gamma, beta, tail(epilogue))
         })

@@ -103,10 +103,9 @@ impl Operation {
             Self::MomentsLast | Self::SumsLast | Self::NormalizeLast | Self::GradientLast => {
                 Source::ChannelsLast
             }
-            Self::FinishMoments
-            | Self::FinishSums
-            | Self::FixedStatistics
-            | Self::StoreNumbers => Source::Finish,
+            Self::FinishMoments | Self::FinishSums | Self::FixedStatistics | Self::StoreNumbers => {
+                Source::Finish
+            }
         }
     }
 }

@@ -186,7 +186,10 @@ impl<M: Machine> Launcher<'_, M> {
     }
 
     /// Writes dx, and the residual's gradient where there is one.
-    #[expect(clippy::too_many_arguments, reason = "they are the operands of one kernel, each typed")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the operands of one kernel, each typed"
+    )]
     pub(crate) fn gradient<T: Element>(
         &self,
         plan: &Plan,
@@ -245,9 +248,7 @@ impl<M: Machine> Launcher<'_, M> {
     ) -> Result<(), Error> {
         let (statistics, channels) = (plan.problem.statistics(), plan.problem.channels());
         let (mean, m2, inv_std, eps) = match taken {
-            Taken::Moments { mut mean, mut m2 } => {
-                (mean.of(statistics), m2.of(statistics), 0, 0.0)
-            }
+            Taken::Moments { mut mean, mut m2 } => (mean.of(statistics), m2.of(statistics), 0, 0.0),
             Taken::Normalizer { mut mean, mut inv_std, eps } => {
                 (mean.of(statistics), 0, inv_std.of(statistics), eps)
             }
@@ -291,9 +292,8 @@ impl<M: Machine> Launcher<'_, M> {
         [dgamma, dbeta]: [Option<ValuesMut<'_, P>>; 2],
     ) -> Result<(), Error> {
         let (statistics, channels) = (plan.problem.statistics(), plan.problem.channels());
-        let gradient = |values: Option<ValuesMut<'_, P>>| {
-            values.map_or(0, |mut values| values.of(channels))
-        };
+        let gradient =
+            |values: Option<ValuesMut<'_, P>>| values.map_or(0, |mut values| values.of(channels));
         let arguments = FinishSumsArguments {
             groups: plan.problem.groups() as u64,
             channels: channels as u64,

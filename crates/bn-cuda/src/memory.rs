@@ -140,7 +140,8 @@ impl<'a, E: Scalar> ReadWrite<'a, E> {
             InOut::InPlace(buffer) => {
                 let output = buffer.values_mut();
                 // Both are the one buffer that is borrowed mutably; kernels know that they may be.
-                let input = Values { address: output.address, len: output.len, buffer: PhantomData };
+                let input =
+                    Values { address: output.address, len: output.len, buffer: PhantomData };
                 Self { input, output }
             }
         }
@@ -188,12 +189,16 @@ impl<M: Machine> DeviceMemory<M> {
         Ok(unsafe { Buffer::from_block(block, start, len) })
     }
 
-    /// Copies a buffer to another of the same length, on the device.
-    pub(crate) fn copy<E: Scalar>(
-        &self,
-        from: &Buffer<E, M>,
-        to: &mut Buffer<E, M>,
-    ) -> Result<(), Error> {
+    /// Copies a buffer to another of the same length, on the device, without a wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`].
+    ///
+    /// # Panics
+    ///
+    /// Where the lengths differ.
+    pub fn copy<E: Scalar>(&self, from: &Buffer<E, M>, to: &mut Buffer<E, M>) -> Result<(), Error> {
         let bytes = from.len * size_of::<E>();
         // SAFETY: both hold as many values, by the assertion in `of`; the one that is borrowed mutably
         // cannot overlap with the other.

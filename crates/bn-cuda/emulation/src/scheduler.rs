@@ -88,7 +88,8 @@ pub(crate) unsafe fn run(
 
 fn coroutine(entry: impl Fn() + 'static) -> Thread {
     let stack = STACKS.with_borrow_mut(Vec::pop);
-    let stack = stack.unwrap_or_else(|| DefaultStack::new(STACK_BYTES).expect("memory for a stack"));
+    let stack =
+        stack.unwrap_or_else(|| DefaultStack::new(STACK_BYTES).expect("memory for a stack"));
     Coroutine::with_stack(stack, move |yielder, ()| {
         RUNNING.set(ptr::from_ref(yielder));
         entry();

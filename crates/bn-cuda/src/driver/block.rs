@@ -33,9 +33,8 @@ impl Drop for Block {
         context.record_err(context.bind_to_thread());
         if context.has_async_alloc() {
             // SAFETY: the address is an allocation that nobody owns any more; work that is queued comes first.
-            context.record_err(unsafe {
-                result::free_async(self.address, self.stream.cu_stream())
-            });
+            context
+                .record_err(unsafe { result::free_async(self.address, self.stream.cu_stream()) });
         } else {
             context.record_err(self.stream.synchronize());
             // SAFETY: as above, and no work is left.

@@ -148,7 +148,9 @@ unsafe impl Machine for Driver {
         };
         match address {
             Ok(address) => Ok(Block { address, stream }),
-            Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(Error::OutOfMemory { bytes }),
+            Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
+                Err(Error::OutOfMemory { bytes })
+            }
             Err(error) => Err(failure("an allocation", error)),
         }
     }
