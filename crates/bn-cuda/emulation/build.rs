@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The kernels, with the arguments that each takes, in the order of their indices.
-const OPERATIONS: [(&str, &str); 12] = [
+const OPERATIONS: [(&str, &str); 14] = [
     ("moments_first", "MomentsArguments"),
     ("sums_first", "SumsArguments"),
     ("normalize_first", "NormalizeArguments"),
@@ -19,6 +19,8 @@ const OPERATIONS: [(&str, &str); 12] = [
     ("finish_sums", "FinishSumsArguments"),
     ("fixed_statistics", "FixedStatisticsArguments"),
     ("store_numbers", "StoreNumbersArguments"),
+    ("train_first", "TrainArguments"),
+    ("differentiate_first", "DifferentiateArguments"),
 ];
 
 /// Suffixes of the entry points, in the order of the element types, with the type in C++.
@@ -103,11 +105,12 @@ fn copy(kernels: &Path, folder: &Path, variant: &Variant) {
 /// The kernels in a namespace, and what calls them by their index.
 fn translation_unit(name: &str, folder: &Path) -> String {
     let include = |file: &str| format!("#include \"{}\"\n", folder.join(file).display());
-    let sources = ["channels_first.cu", "channels_last.cu", "finish.cu"].map(include).concat();
+    let sources =
+        ["channels_first.cu", "channels_last.cu", "finish.cu", "teams.cu"].map(include).concat();
     let (mut cases, mut sizes) = (String::new(), String::new());
     for (operation, (kernel, arguments)) in OPERATIONS.into_iter().enumerate() {
         for (dtype, (suffix, cpp)) in TYPES.into_iter().enumerate() {
-            let of_parameters = operation >= 8;
+            let of_parameters = (8..12).contains(&operation);
             let exists = match kernel {
                 "store_numbers" => suffix == "f64",
                 _ => !of_parameters || suffix == "f32" || suffix == "f64",

@@ -135,3 +135,19 @@ struct StoreNumbersArguments {
     u64 count;              // at most NUMBERS
     double numbers[NUMBERS];
 };
+
+// A whole training step's forward, and its backward, of one group: what the single kernels take, and a count of
+// arrivals for each channel, 0 at first.
+template <class T> struct TrainArguments {
+    MomentsArguments<T> moments;
+    FinishMomentsArguments<Param<T>> finish;
+    NormalizeArguments<T> normalize;
+    u32* arrivals;
+};
+
+template <class T> struct DifferentiateArguments {
+    SumsArguments<T> sums;
+    FinishSumsArguments<Param<T>> finish;
+    GradientArguments<T> gradient;
+    u32* arrivals;
+};

@@ -28,7 +28,7 @@ WHEELS = [
     "nvidia-cuda-runtime-cu12==12.0.146",
     "nvidia-cuda-nvcc==13.0.88",
 ]
-SOURCES = ["channels_first", "channels_last", "finish"]
+SOURCES = ["channels_first", "channels_last", "finish", "teams"]
 # The least architecture; a driver compiles its PTX for every newer one.
 VIRTUAL = "compute_80"
 ARCHITECTURES = ["sm_80", "sm_90", "sm_100"]

@@ -151,6 +151,22 @@ arguments! {
         inv_std: u64,
     }
 
+    /// Moments, statistics and y in one launch.
+    TrainArguments {
+        moments: MomentsArguments,
+        finish: FinishMomentsArguments,
+        normalize: NormalizeArguments,
+        arrivals: u64,
+    }
+
+    /// Sums, parameter gradients and dx in one launch.
+    DifferentiateArguments {
+        sums: SumsArguments,
+        finish: FinishSumsArguments,
+        gradient: GradientArguments,
+        arrivals: u64,
+    }
+
     /// Numbers of the host.
     StoreNumbersArguments {
         to: u64,

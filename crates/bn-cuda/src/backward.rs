@@ -5,11 +5,14 @@ use bn_core::{
     Problem, SavedTensor,
 };
 
+use crate::arguments::DifferentiateArguments;
 use crate::backend::CudaBackend;
 use crate::forward::mask;
-use crate::launch::{Divisors, Launcher, Passed, SUMS, Saved, Through};
+use crate::kernel::Operation;
+use crate::launch::Launcher;
 use crate::machine::Machine;
 use crate::memory::{Buffer, DeviceMemory, ReadWrite, ValuesMut};
+use crate::operands::{self, Divisors, Passed, SUMS, Saved, Through};
 use crate::plan::Plan;
 
 fn passed<'a, T: Element, M: Machine>(gate: &Gate<'a, T, DeviceMemory<M>>) -> Passed<'a, T> {
@@ -63,9 +66,13 @@ impl<M: Machine> CudaBackend<M> {
             let (mut partials, _) = workspace.values_mut().split_at(doubles);
             let statistics = [mean.values(), inv_std.values()];
             let (passed, saved) = (passed(&gate), saved_tensor(saved));
-            launcher.sums(&plan, dy.values(), passed, saved, statistics, &mut partials)?;
-            let sums = [&mut sum_dy.values_mut(), &mut sum_dy_xhat.values_mut()];
-            launcher.finish_sums::<T::Param>(&plan, partials.as_values(), sums, [None, None])
+            let dy = dy.values();
+            let sums = operands::sums(&plan, dy, passed, saved, statistics, &mut partials);
+            let to = [&mut sum_dy.values_mut(), &mut sum_dy_xhat.values_mut()];
+            let none: [Option<ValuesMut<'_, T::Param>>; 2] = [None, None];
+            let finish = operands::finish_sums(&plan, partials.as_values(), to, none);
+            launcher.sums::<T>(&plan, &sums)?;
+            launcher.finish_sums::<T>(&plan, &finish)
         })
     }
 
@@ -81,7 +88,8 @@ impl<M: Machine> CudaBackend<M> {
         let (inv_std, gamma) = (inv_std.values(), gamma.map(|gamma| gamma.values()));
         let Correction::Batch { saved, mean, sum_dy, sum_dy_xhat, counts, valid } = correction
         else {
-            return launcher.gradient(&plan, io, passed, dresidual, inv_std, gamma, None);
+            let gradient = operands::gradient(&plan, io, passed, dresidual, inv_std, gamma, None);
+            return launcher.gradient::<T>(&plan, &gradient);
         };
         let uneven = uneven(&problem, counts);
         let doubles = uneven.as_ref().map_or(0, Vec::len);
@@ -95,12 +103,15 @@ impl<M: Machine> CudaBackend<M> {
                 counts: divisors(&launcher, counts, uneven.as_deref(), &mut place)?,
                 mask: mask(valid),
             };
-            launcher.gradient(&plan, io, passed, dresidual, inv_std, gamma, Some(through))
+            let through = Some(through);
+            let gradient =
+                operands::gradient(&plan, io, passed, dresidual, inv_std, gamma, through);
+            launcher.gradient::<T>(&plan, &gradient)
         })
     }
 
-    /// Parts, then channels with dgamma and dbeta, then one pass. Without anything that needs the sums,
-    /// the pass alone.
+    /// In one launch where the device holds teams; else parts, then channels with dgamma and dbeta, then one
+    /// pass. Without anything that needs the sums, the pass alone.
     pub(crate) fn differentiate<T: Element>(
         &self,
         request: Backward<'_, T, DeviceMemory<M>>,
@@ -128,20 +139,25 @@ impl<M: Machine> CudaBackend<M> {
         let gamma = gamma.map(|gamma| gamma.values());
         let is_batch = dependence == Dependence::Batch;
         if !is_batch && gradients.iter().all(Option::is_none) {
-            return launcher.gradient(&plan, io, passed, dresidual, inv_std, gamma, None);
+            let gradient = operands::gradient(&plan, io, passed, dresidual, inv_std, gamma, None);
+            return launcher.gradient::<T>(&plan, &gradient);
         }
 
+        let teams = launcher.teams::<T>(&plan, Operation::DifferentiateFirst, SUMS)?;
         let uneven = uneven(&problem, &counts).filter(|_| is_batch);
         let (of_parts, of_sums) = (SUMS * plan.partials(), problem.statistics());
-        let of_counts = uneven.as_ref().map_or(0, Vec::len);
-        self.with_workspace(of_parts + 2 * of_sums + of_counts, |workspace| {
+        let (of_counts, of_arrivals) = (uneven.as_ref().map_or(0, Vec::len), plan.arrivals());
+        let doubles = of_parts + 2 * of_sums + of_counts + of_arrivals;
+        self.with_workspace(doubles, |workspace| {
             let (mut partials, rest) = workspace.values_mut().split_at(of_parts);
             let (mut sum_dy, rest) = rest.split_at(of_sums);
             let (mut sum_dy_xhat, rest) = rest.split_at(of_sums);
-            let (mut place, _) = rest.split_at(of_counts);
-            launcher.sums(&plan, io.input(), passed, saved, [mean, inv_std], &mut partials)?;
-            let sums = [&mut sum_dy, &mut sum_dy_xhat];
-            launcher.finish_sums(&plan, partials.as_values(), sums, gradients)?;
+            let (mut place, rest) = rest.split_at(of_counts);
+            let (arrivals, _) = rest.split_at(of_arrivals);
+            let (dy, statistics) = (io.input(), [mean, inv_std]);
+            let sums = operands::sums(&plan, dy, passed, saved, statistics, &mut partials);
+            let to = [&mut sum_dy, &mut sum_dy_xhat];
+            let finish = operands::finish_sums(&plan, partials.as_values(), to, gradients);
             let through = match dependence {
                 Dependence::Fixed => None,
                 Dependence::Batch => Some(Through {
@@ -153,7 +169,20 @@ impl<M: Machine> CudaBackend<M> {
                     mask: mask(valid),
                 }),
             };
-            launcher.gradient(&plan, io, passed, dresidual, inv_std, gamma, through)
+            let gradient =
+                operands::gradient(&plan, io, passed, dresidual, inv_std, gamma, through);
+            match teams {
+                Some(geometry) => {
+                    let arrivals = launcher.clear_arrivals(&plan, arrivals)?;
+                    let arguments = DifferentiateArguments { sums, finish, gradient, arrivals };
+                    launcher.differentiate::<T>(geometry, &arguments)
+                }
+                None => {
+                    launcher.sums::<T>(&plan, &sums)?;
+                    launcher.finish_sums::<T>(&plan, &finish)?;
+                    launcher.gradient::<T>(&plan, &gradient)
+                }
+            }
         })
     }
 }

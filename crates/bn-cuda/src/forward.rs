@@ -5,10 +5,12 @@ use bn_core::{
     Moments, Normalize, ValidPositions,
 };
 
+use crate::arguments::TrainArguments;
 use crate::backend::CudaBackend;
-use crate::launch::{MOMENTS, Running, Statistics, Tail, Taken};
+use crate::kernel::Operation;
 use crate::machine::Machine;
 use crate::memory::{DeviceMemory, ReadWrite, Values};
+use crate::operands::{self, MOMENTS, Running, Statistics, Tail, Taken};
 use crate::plan::Plan;
 
 /// The bytes of a mask.
@@ -39,9 +41,12 @@ impl<M: Machine> CudaBackend<M> {
         let doubles = MOMENTS * plan.partials();
         self.with_workspace(doubles, |workspace| {
             let (mut partials, _) = workspace.values_mut().split_at(doubles);
-            launcher.moments(&plan, x.values(), mask(valid), &mut partials)?;
+            let moments = operands::moments(&plan, x.values(), mask(valid), &mut partials);
             let taken = Taken::Moments { mean: mean.values_mut(), m2: m2.values_mut() };
-            launcher.finish_moments::<T::Param>(&plan, partials.as_values(), taken, None)
+            let partials = partials.as_values();
+            let finish = operands::finish_moments::<T::Param>(&plan, partials, taken, None);
+            launcher.moments::<T>(&plan, &moments)?;
+            launcher.finish_moments::<T>(&plan, &finish)
         })
     }
 
@@ -51,17 +56,16 @@ impl<M: Machine> CudaBackend<M> {
         request: Normalize<'_, T, DeviceMemory<M>>,
     ) -> Result<(), Error> {
         let Normalize { problem, io, mean, inv_std, gamma, beta, epilogue } = request;
-        self.launcher().normalize(
-            &Plan::new(&problem, T::DTYPE.size()),
-            ReadWrite::new(io),
-            Statistics::Batch { mean: mean.values(), inv_std: inv_std.values() },
-            gamma.map(|gamma| gamma.values()),
-            beta.map(|beta| beta.values()),
-            tail(epilogue),
-        )
+        let plan = Plan::new(&problem, T::DTYPE.size());
+        let statistics = Statistics::Batch { mean: mean.values(), inv_std: inv_std.values() };
+        let (gamma, beta) = (gamma.map(|gamma| gamma.values()), beta.map(|beta| beta.values()));
+        let (io, tail) = (ReadWrite::new(io), tail(epilogue));
+        let normalize = operands::normalize(&plan, io, statistics, gamma, beta, tail);
+        self.launcher().normalize::<T>(&plan, &normalize)
     }
 
-    /// Parts, then channels with their running statistics, then one pass.
+    /// In one launch where the device holds teams of blocks that keep a channel in its cache; else parts, then
+    /// channels with their running statistics, then one pass. The bits are the same.
     pub(crate) fn train<T: Element>(
         &self,
         request: ForwardTraining<'_, T, DeviceMemory<M>>,
@@ -70,11 +74,13 @@ impl<M: Machine> CudaBackend<M> {
             problem, io, valid, gamma, beta, eps, epilogue, running, saved, ..
         } = request;
         let (plan, launcher) = (Plan::new(&problem, T::DTYPE.size()), self.launcher());
-        let doubles = MOMENTS * plan.partials();
+        let teams = launcher.teams::<T>(&plan, Operation::TrainFirst, MOMENTS)?;
+        let (of_parts, of_arrivals) = (MOMENTS * plan.partials(), plan.arrivals());
         let io = ReadWrite::new(io);
-        self.with_workspace(doubles, |workspace| {
-            let (mut partials, _) = workspace.values_mut().split_at(doubles);
-            launcher.moments(&plan, io.input(), mask(valid), &mut partials)?;
+        self.with_workspace(of_parts + of_arrivals, |workspace| {
+            let (mut partials, rest) = workspace.values_mut().split_at(of_parts);
+            let (arrivals, _) = rest.split_at(of_arrivals);
+            let moments = operands::moments(&plan, io.input(), mask(valid), &mut partials);
             let taken = Taken::Normalizer {
                 mean: saved.mean.values_mut(),
                 inv_std: saved.inv_std.values_mut(),
@@ -92,14 +98,28 @@ impl<M: Machine> CudaBackend<M> {
                     (Some(update), Some((running.seen, running.momentum)))
                 }
             };
-            launcher.finish_moments(&plan, partials.as_values(), taken, update)?;
-            if let Some((seen, momentum)) = seen {
-                *seen = seen.next::<T::Param>(&momentum);
-            }
+            let finish = operands::finish_moments(&plan, partials.as_values(), taken, update);
             let statistics =
                 Statistics::Batch { mean: saved.mean.values(), inv_std: saved.inv_std.values() };
             let (gamma, beta) = (gamma.map(|gamma| gamma.values()), beta.map(|beta| beta.values()));
-            launcher.normalize(&plan, io, statistics, gamma, beta, tail(epilogue))
+            let tail = tail(epilogue);
+            let normalize = operands::normalize(&plan, io, statistics, gamma, beta, tail);
+            match teams {
+                Some(geometry) => {
+                    let arrivals = launcher.clear_arrivals(&plan, arrivals)?;
+                    let arguments = TrainArguments { moments, finish, normalize, arrivals };
+                    launcher.train::<T>(geometry, &arguments)?;
+                }
+                None => {
+                    launcher.moments::<T>(&plan, &moments)?;
+                    launcher.finish_moments::<T>(&plan, &finish)?;
+                    launcher.normalize::<T>(&plan, &normalize)?;
+                }
+            }
+            if let Some((seen, momentum)) = seen {
+                *seen = seen.next::<T::Param>(&momentum);
+            }
+            Ok(())
         })
     }
 
@@ -133,6 +153,8 @@ impl<M: Machine> CudaBackend<M> {
             }
         };
         let (gamma, beta) = (gamma.map(|gamma| gamma.values()), beta.map(|beta| beta.values()));
-        launcher.normalize(&plan, ReadWrite::new(io), statistics, gamma, beta, tail(epilogue))
+        let (io, tail) = (ReadWrite::new(io), tail(epilogue));
+        let normalize = operands::normalize(&plan, io, statistics, gamma, beta, tail);
+        launcher.normalize::<T>(&plan, &normalize)
     }
 }

@@ -11,11 +11,13 @@ pub enum Source {
     ChannelsLast,
     /// `finish.cu`.
     Finish,
+    /// `teams.cu`.
+    Teams,
 }
 
 impl Source {
     /// Every source file.
-    pub const ALL: [Self; 3] = [Self::ChannelsFirst, Self::ChannelsLast, Self::Finish];
+    pub const ALL: [Self; 4] = [Self::ChannelsFirst, Self::ChannelsLast, Self::Finish, Self::Teams];
 
     /// The PTX that it compiles to, for every architecture from `sm_80` on.
     #[must_use]
@@ -24,6 +26,7 @@ impl Source {
             Self::ChannelsFirst => include_str!("../ptx/channels_first.ptx"),
             Self::ChannelsLast => include_str!("../ptx/channels_last.ptx"),
             Self::Finish => include_str!("../ptx/finish.ptx"),
+            Self::Teams => include_str!("../ptx/teams.ptx"),
         }
     }
 }
@@ -55,11 +58,15 @@ pub enum Operation {
     FixedStatistics,
     /// Numbers of the host, by value.
     StoreNumbers,
+    /// Moments, statistics and y, channels-first.
+    TrainFirst,
+    /// Sums, parameter gradients and dx, channels-first.
+    DifferentiateFirst,
 }
 
 impl Operation {
     /// Every operation, in the order of [`Kernel::index`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::MomentsFirst,
         Self::SumsFirst,
         Self::NormalizeFirst,
@@ -72,6 +79,8 @@ impl Operation {
         Self::FinishSums,
         Self::FixedStatistics,
         Self::StoreNumbers,
+        Self::TrainFirst,
+        Self::DifferentiateFirst,
     ];
 
     /// The name of its entry points, without the element type.
@@ -90,6 +99,8 @@ impl Operation {
             Self::FinishSums => "finish_sums",
             Self::FixedStatistics => "fixed_statistics",
             Self::StoreNumbers => "store_numbers",
+            Self::TrainFirst => "train_first",
+            Self::DifferentiateFirst => "differentiate_first",
         }
     }
 
@@ -106,6 +117,7 @@ impl Operation {
             Self::FinishMoments | Self::FinishSums | Self::FixedStatistics | Self::StoreNumbers => {
                 Source::Finish
             }
+            Self::TrainFirst | Self::DifferentiateFirst => Source::Teams,
         }
     }
 }
@@ -124,6 +136,10 @@ impl Kernel {
     pub const COUNT: usize = Operation::ALL.len() * DType::ELEMENTS.len();
 
     /// Its place among [`Kernel::COUNT`].
+    ///
+    /// # Panics
+    ///
+    /// Where the type is none of [`DType::ELEMENTS`], of which no kernel is.
     #[must_use]
     pub fn index(self) -> usize {
         let dtype = DType::ELEMENTS.iter().position(|&dtype| dtype == self.dtype);
@@ -146,6 +162,8 @@ pub struct Geometry {
     pub threads: u32,
     /// Bytes of shared memory of a block.
     pub shared_bytes: u32,
+    /// Whether blocks wait for each other, so that all of them must be there at once.
+    pub is_cooperative: bool,
 }
 
 #[cfg(test)]

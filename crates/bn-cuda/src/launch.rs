@@ -1,312 +1,145 @@
-//! Launches: one safe wrapper for each kernel, which takes typed buffers and checks their lengths.
+//! Launches: one safe wrapper for each kernel.
 //!
-//! What a kernel may touch follows from its shape: a [`Plan`] is made from a problem, and every wrapper
-//! asserts that each operand has the length which that problem gives it. That is the whole obligation of
-//! a launch; each SAFETY comment says for its kernel why it is enough.
+//! They take a plan and the operands that [`operands`](crate::operands) has checked against it. That is the
+//! whole obligation of a launch; each SAFETY comment says for its kernel why it is enough.
 
 use core::ptr::from_ref;
 
-use bn_core::{Blend, DType, Element, Error, Layout, RunningVariance};
+use bn_core::{DType, Element, Error, Layout, Scalar as _};
 
 use crate::arguments::{
-    Arguments, FinishMomentsArguments, FinishSumsArguments, FixedStatisticsArguments,
-    GradientArguments, MomentsArguments, NUMBERS, NormalizeArguments, StoreNumbersArguments,
-    SumsArguments,
+    Arguments, DifferentiateArguments, FinishMomentsArguments, FinishSumsArguments,
+    FixedStatisticsArguments, GradientArguments, MomentsArguments, NUMBERS, NormalizeArguments,
+    StoreNumbersArguments, SumsArguments, TrainArguments,
 };
 use crate::kernel::{Geometry, Kernel, Operation};
 use crate::machine::Machine;
-use crate::memory::{ReadWrite, Values, ValuesMut};
+use crate::memory::{Values, ValuesMut};
+use crate::operands::{MOMENTS, SUMS};
 use crate::plan::{self, Plan};
-
-/// The doubles of a part's moments, and of its gradient sums.
-pub(crate) const MOMENTS: usize = 4;
-pub(crate) const SUMS: usize = 2;
-
-/// The statistics that a normalisation reads.
-pub(crate) enum Statistics<'a, P> {
-    Batch { mean: Values<'a, f64>, inv_std: Values<'a, f64> },
-    Running { mean: Values<'a, P>, var: Values<'a, P>, scale: f64, eps: f64 },
-}
-
-/// What follows a normalisation.
-pub(crate) enum Tail<'a, T> {
-    None,
-    Relu { bits: Option<ValuesMut<'a, u8>> },
-    AddRelu { residual: Values<'a, T>, bits: Option<ValuesMut<'a, u8>> },
-}
-
-/// What tells which elements passed.
-#[derive(Clone, Copy)]
-pub(crate) enum Passed<'a, T> {
-    All,
-    Output(Values<'a, T>),
-    Bits(Values<'a, u8>),
-}
-
-/// x or x̂.
-#[derive(Clone, Copy)]
-pub(crate) struct Saved<'a, T> {
-    pub(crate) values: Values<'a, T>,
-    pub(crate) is_normalized: bool,
-}
-
-/// What dx takes away for the statistics' dependence on x.
-pub(crate) struct Through<'a, T> {
-    pub(crate) saved: Saved<'a, T>,
-    pub(crate) mean: Values<'a, f64>,
-    pub(crate) sum_dy: Values<'a, f64>,
-    pub(crate) sum_dy_xhat: Values<'a, f64>,
-    pub(crate) counts: Divisors<'a>,
-    pub(crate) mask: Option<Values<'a, u8>>,
-}
-
-/// What the sums are divided by.
-#[derive(Clone, Copy)]
-pub(crate) enum Divisors<'a> {
-    Uniform(f64),
-    PerGroup(Values<'a, f64>),
-}
-
-/// Where the statistics of a batch go.
-pub(crate) enum Taken<'a> {
-    Moments { mean: ValuesMut<'a, f64>, m2: ValuesMut<'a, f64> },
-    Normalizer { mean: ValuesMut<'a, f64>, inv_std: ValuesMut<'a, f64>, eps: f64 },
-}
-
-/// Running statistics and how a batch enters them.
-pub(crate) struct Running<'a, P> {
-    pub(crate) mean: ValuesMut<'a, P>,
-    pub(crate) var: ValuesMut<'a, P>,
-    pub(crate) blend: Blend,
-    pub(crate) variance: RunningVariance,
-}
 
 /// Launches kernels on a machine.
 pub(crate) struct Launcher<'m, M>(pub(crate) &'m M);
 
 impl<M: Machine> Launcher<'_, M> {
-    /// Takes the moments of each part: `MOMENTS` doubles each.
+    /// Takes the moments of each part.
     pub(crate) fn moments<T: Element>(
         &self,
         plan: &Plan,
-        x: Values<'_, T>,
-        mask: Option<Values<'_, u8>>,
-        partials: &mut ValuesMut<'_, f64>,
+        arguments: &MomentsArguments,
     ) -> Result<(), Error> {
-        let arguments = MomentsArguments {
-            shape: plan.shape,
-            x: x.of(plan.problem.elements()),
-            mask: optional(mask, plan.problem.positions()),
-            partials: partials.of(MOMENTS * plan.partials()),
-        };
         let kernel = of_layout::<T>(plan, [Operation::MomentsFirst, Operation::MomentsLast]);
         // SAFETY: blocks run over groups · tiles · parts of the plan, which cover x exactly, and each
         // thread drops what lies behind a row or part; a block writes the partials of its own part, of
         // which there are as many as asserted. Shared memory is an item for each column and warp.
-        unsafe { self.launch(kernel, plan.reducing(MOMENTS), &arguments) }
+        unsafe { self.launch(kernel, plan.reducing(MOMENTS), arguments) }
     }
 
-    /// Takes the gradient sums of each part: `SUMS` doubles each.
+    /// Takes the gradient sums of each part.
     pub(crate) fn sums<T: Element>(
         &self,
         plan: &Plan,
-        dy: Values<'_, T>,
-        passed: Passed<'_, T>,
-        saved: Saved<'_, T>,
-        [mean, inv_std]: [Values<'_, f64>; 2],
-        partials: &mut ValuesMut<'_, f64>,
+        arguments: &SumsArguments,
     ) -> Result<(), Error> {
-        let [gate_y, gate_bits] = gate(plan, passed);
-        let statistics = plan.problem.statistics();
-        let arguments = SumsArguments {
-            shape: plan.shape,
-            dy: dy.of(plan.problem.elements()),
-            x: saved.values.of(plan.problem.elements()),
-            gate_y,
-            gate_bits,
-            mean: mean.of(statistics),
-            inv_std: inv_std.of(statistics),
-            partials: partials.of(SUMS * plan.partials()),
-            is_normalized: saved.is_normalized.into(),
-        };
         let kernel = of_layout::<T>(plan, [Operation::SumsFirst, Operation::SumsLast]);
         // SAFETY: as for `moments`; the gate has a value for each element or bits_len bytes, statistics
         // are indexed by group and channel.
-        unsafe { self.launch(kernel, plan.reducing(SUMS), &arguments) }
+        unsafe { self.launch(kernel, plan.reducing(SUMS), arguments) }
     }
 
-    /// Writes y, and bits where the tail has them.
+    /// Writes y, and bits where there are any.
     pub(crate) fn normalize<T: Element>(
         &self,
         plan: &Plan,
-        mut io: ReadWrite<'_, T>,
-        statistics: Statistics<'_, T::Param>,
-        gamma: Option<Values<'_, T::Param>>,
-        beta: Option<Values<'_, T::Param>>,
-        tail: Tail<'_, T>,
+        arguments: &NormalizeArguments,
     ) -> Result<(), Error> {
-        let problem = &plan.problem;
-        let (all, channels) = (problem.elements(), problem.channels());
-        let [x, y] = io.of(all);
-        let ([mean, inv_std], [running_mean, running_var], [scale, eps]) = match statistics {
-            Statistics::Batch { mean, inv_std } => {
-                let of = |values: Values<'_, f64>| values.of(problem.statistics());
-                ([of(mean), of(inv_std)], [0; 2], [1.0, 0.0])
-            }
-            Statistics::Running { mean, var, scale, eps } => {
-                assert_eq!(problem.groups(), 1, "running statistics know no groups");
-                ([0; 2], [mean.of(channels), var.of(channels)], [scale, eps])
-            }
-        };
-        let (residual, bits, epilogue) = match tail {
-            Tail::None => (0, None, 0),
-            Tail::Relu { bits } => (0, bits, 1),
-            Tail::AddRelu { residual, bits } => (residual.of(all), bits, 2),
-        };
-        let arguments = NormalizeArguments {
-            shape: plan.shape,
-            x,
-            y,
-            mean,
-            inv_std,
-            running_mean,
-            running_var,
-            scale,
-            eps,
-            gamma: optional(gamma, channels),
-            beta: optional(beta, channels),
-            residual,
-            bits: bits.map_or(0, |mut bits| bits.of(problem.bits_len())),
-            epilogue,
-        };
         let kernel = of_layout::<T>(plan, [Operation::NormalizeFirst, Operation::NormalizeLast]);
         // SAFETY: blocks cover the tensor as in `moments`; each value is read by the thread that writes
         // it, so x and y may be one; a byte of bits is written by one lane, and rows have whole bytes.
-        unsafe { self.launch(kernel, plan.writing(), &arguments) }
+        unsafe { self.launch(kernel, plan.writing(), arguments) }
     }
 
     /// Writes dx, and the residual's gradient where there is one.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "they are the operands of one kernel, each typed"
-    )]
     pub(crate) fn gradient<T: Element>(
         &self,
         plan: &Plan,
-        mut io: ReadWrite<'_, T>,
-        passed: Passed<'_, T>,
-        dresidual: Option<ValuesMut<'_, T>>,
-        inv_std: Values<'_, f64>,
-        gamma: Option<Values<'_, T::Param>>,
-        through: Option<Through<'_, T>>,
+        arguments: &GradientArguments,
     ) -> Result<(), Error> {
-        let problem = &plan.problem;
-        let (all, statistics) = (problem.elements(), problem.statistics());
-        let ([dy, dx], [gate_y, gate_bits]) = (io.of(all), gate(plan, passed));
-        let mut arguments = GradientArguments {
-            shape: plan.shape,
-            dy,
-            dx,
-            x: 0,
-            gate_y,
-            gate_bits,
-            dresidual: dresidual.map_or(0, |mut dresidual| dresidual.of(all)),
-            mean: 0,
-            inv_std: inv_std.of(statistics),
-            gamma: optional(gamma, problem.channels()),
-            sum_dy: 0,
-            sum_dy_xhat: 0,
-            counts: 0,
-            count: 1.0,
-            mask: 0,
-            is_normalized: 0,
-        };
-        if let Some(through) = through {
-            arguments.x = through.saved.values.of(all);
-            arguments.is_normalized = through.saved.is_normalized.into();
-            arguments.mean = through.mean.of(statistics);
-            arguments.sum_dy = through.sum_dy.of(statistics);
-            arguments.sum_dy_xhat = through.sum_dy_xhat.of(statistics);
-            arguments.mask = optional(through.mask, problem.positions());
-            match through.counts {
-                Divisors::Uniform(count) => arguments.count = count,
-                Divisors::PerGroup(counts) => arguments.counts = counts.of(problem.groups()),
-            }
-        }
         let kernel = of_layout::<T>(plan, [Operation::GradientFirst, Operation::GradientLast]);
         // SAFETY: as for `normalize`; where x is null, neither means, sums nor counts are read.
-        unsafe { self.launch(kernel, plan.writing(), &arguments) }
+        unsafe { self.launch(kernel, plan.writing(), arguments) }
     }
 
-    /// Merges the moments of the parts; `P` is the type of the running statistics.
-    pub(crate) fn finish_moments<P: Element>(
+    /// Merges the moments of the parts.
+    pub(crate) fn finish_moments<T: Element>(
         &self,
         plan: &Plan,
-        partials: Values<'_, f64>,
-        taken: Taken<'_>,
-        running: Option<Running<'_, P>>,
+        arguments: &FinishMomentsArguments,
     ) -> Result<(), Error> {
-        let (statistics, channels) = (plan.problem.statistics(), plan.problem.channels());
-        let (mean, m2, inv_std, eps) = match taken {
-            Taken::Moments { mut mean, mut m2 } => (mean.of(statistics), m2.of(statistics), 0, 0.0),
-            Taken::Normalizer { mut mean, mut inv_std, eps } => {
-                (mean.of(statistics), 0, inv_std.of(statistics), eps)
-            }
-        };
-        let mut arguments = FinishMomentsArguments {
-            groups: plan.problem.groups() as u64,
-            channels: channels as u64,
-            parts: plan.parts() as u64,
-            partials: partials.of(MOMENTS * plan.partials()),
-            mean,
-            m2,
-            inv_std,
-            eps,
-            running_mean: 0,
-            running_var: 0,
-            keep: 1.0,
-            add: 0.0,
-            rounds_product: 0,
-            is_unbiased: 0,
-        };
-        if let Some(mut running) = running {
-            arguments.running_mean = running.mean.of(channels);
-            arguments.running_var = running.var.of(channels);
-            arguments.keep = running.blend.keep;
-            arguments.add = running.blend.add;
-            arguments.rounds_product = running.blend.rounds_product.into();
-            arguments.is_unbiased = (running.variance == RunningVariance::Unbiased).into();
-        }
-        let kernel = Kernel { operation: Operation::FinishMoments, dtype: P::DTYPE };
+        let kernel = Kernel { operation: Operation::FinishMoments, dtype: T::Param::DTYPE };
         // SAFETY: whole warps step through the channels; each reads its channel's partials, as many as
         // asserted, and its first lane alone writes that channel's statistics.
-        unsafe { self.launch(kernel, plan::warps(channels), &arguments) }
+        unsafe { self.launch(kernel, plan::warps(plan.problem.channels()), arguments) }
     }
 
     /// Adds the sums of the parts, and the groups' to dgamma and dbeta.
-    pub(crate) fn finish_sums<P: Element>(
+    pub(crate) fn finish_sums<T: Element>(
         &self,
         plan: &Plan,
-        partials: Values<'_, f64>,
-        [sum_dy, sum_dy_xhat]: [&mut ValuesMut<'_, f64>; 2],
-        [dgamma, dbeta]: [Option<ValuesMut<'_, P>>; 2],
+        arguments: &FinishSumsArguments,
     ) -> Result<(), Error> {
-        let (statistics, channels) = (plan.problem.statistics(), plan.problem.channels());
-        let gradient =
-            |values: Option<ValuesMut<'_, P>>| values.map_or(0, |mut values| values.of(channels));
-        let arguments = FinishSumsArguments {
-            groups: plan.problem.groups() as u64,
-            channels: channels as u64,
-            parts: plan.parts() as u64,
-            partials: partials.of(SUMS * plan.partials()),
-            sum_dy: sum_dy.of(statistics),
-            sum_dy_xhat: sum_dy_xhat.of(statistics),
-            dgamma: gradient(dgamma),
-            dbeta: gradient(dbeta),
-        };
-        let kernel = Kernel { operation: Operation::FinishSums, dtype: P::DTYPE };
+        let kernel = Kernel { operation: Operation::FinishSums, dtype: T::Param::DTYPE };
         // SAFETY: as for `finish_moments`.
-        unsafe { self.launch(kernel, plan::warps(channels), &arguments) }
+        unsafe { self.launch(kernel, plan::warps(plan.problem.channels()), arguments) }
+    }
+
+    /// The launch of a fused kernel, where the plan has teams and the device holds enough of them.
+    pub(crate) fn teams<T: Element>(
+        &self,
+        plan: &Plan,
+        operation: Operation,
+        item: usize,
+    ) -> Result<Option<Geometry>, Error> {
+        let Some(geometry) = plan.teams(item) else { return Ok(None) };
+        let kernel = Kernel { operation, dtype: T::DTYPE };
+        Ok(plan.teams_of(geometry, self.0.resident_blocks(kernel, geometry)?))
+    }
+
+    /// Zeros for the teams to count their arrivals in, 32 bits for each channel; gives their address.
+    pub(crate) fn clear_arrivals(
+        &self,
+        plan: &Plan,
+        mut place: ValuesMut<'_, f64>,
+    ) -> Result<u64, Error> {
+        let bytes = plan.problem.channels() * size_of::<u32>();
+        let address = place.of(plan.arrivals());
+        // SAFETY: the place has so many doubles, which hold the bytes.
+        unsafe { self.0.clear(address, bytes)? };
+        Ok(address)
+    }
+
+    /// Moments, statistics and y in one launch.
+    pub(crate) fn train<T: Element>(
+        &self,
+        geometry: Geometry,
+        arguments: &TrainArguments,
+    ) -> Result<(), Error> {
+        let kernel = Kernel { operation: Operation::TrainFirst, dtype: T::DTYPE };
+        // SAFETY: teams of `parts` blocks, all there at once, step through the channels of a plan of one
+        // group; each block touches what the single kernels touch for the same part and channel, and
+        // there is a count of arrivals for each channel.
+        unsafe { self.launch(kernel, geometry, arguments) }
+    }
+
+    /// Sums, parameter gradients and dx in one launch.
+    pub(crate) fn differentiate<T: Element>(
+        &self,
+        geometry: Geometry,
+        arguments: &DifferentiateArguments,
+    ) -> Result<(), Error> {
+        let kernel = Kernel { operation: Operation::DifferentiateFirst, dtype: T::DTYPE };
+        // SAFETY: as for `train`.
+        unsafe { self.launch(kernel, geometry, arguments) }
     }
 
     /// Writes the statistics that running ones stand for.
@@ -376,17 +209,4 @@ fn of_layout<T: Element>(plan: &Plan, [first, last]: [Operation; 2]) -> Kernel {
         Layout::ChannelsLast => last,
     };
     Kernel { operation, dtype: T::DTYPE }
-}
-
-/// The address of values that may not be there.
-fn optional<E>(values: Option<Values<'_, E>>, len: usize) -> u64 {
-    values.map_or(0, |values| values.of(len))
-}
-
-fn gate<T>(plan: &Plan, passed: Passed<'_, T>) -> [u64; 2] {
-    match passed {
-        Passed::All => [0, 0],
-        Passed::Output(y) => [y.of(plan.problem.elements()), 0],
-        Passed::Bits(bits) => [0, bits.of(plan.problem.bits_len())],
-    }
 }

@@ -114,6 +114,7 @@ mod kernel;
 mod launch;
 mod machine;
 mod memory;
+mod operands;
 mod plan;
 mod workspace;
 

@@ -127,7 +127,30 @@ impl Plan {
             blocks: (self.shape.blocks).min(MOST_BLOCKS as u64) as u32,
             threads: self.threads as u32,
             shared_bytes: shared as u32,
+            is_cooperative: false,
         }
+    }
+
+    /// The launch of one team of a fused kernel, of which more may follow; `None` where there are no teams:
+    /// of channels-last, whose tiles lie across the whole tensor, and of several groups.
+    pub(crate) fn teams(&self, item: usize) -> Option<Geometry> {
+        let is_one = self.problem.layout() == Layout::ChannelsFirst && self.problem.groups() == 1;
+        let blocks = u32::try_from(self.shape.parts).ok().filter(|_| is_one)?;
+        Some(Geometry { blocks, is_cooperative: blocks > 1, ..self.reducing(item) })
+    }
+
+    /// As many teams as a device holds and as there are channels; `None` where a second team does not fit,
+    /// which would work while the first one waits.
+    pub(crate) fn teams_of(&self, team: Geometry, resident: usize) -> Option<Geometry> {
+        let teams = (resident / team.blocks as usize).min(self.problem.channels());
+        let enough = teams >= 2 || (teams == 1 && self.problem.channels() == 1);
+        let blocks = u32::try_from(teams * team.blocks as usize).ok().filter(|_| enough)?;
+        Some(Geometry { blocks, ..team })
+    }
+
+    /// Doubles that hold a count of arrivals for each channel.
+    pub(crate) fn arrivals(&self) -> usize {
+        self.problem.channels().div_ceil(2)
     }
 }
 
@@ -152,14 +175,24 @@ fn part_length(length: usize, step: usize, others: usize) -> usize {
 pub(crate) fn warps(channels: usize) -> Geometry {
     const WARPS: usize = 4;
     let blocks = channels.div_ceil(WARPS).min(MOST_BLOCKS);
-    Geometry { blocks: blocks as u32, threads: (WARPS * WARP) as u32, shared_bytes: 0 }
+    Geometry {
+        blocks: blocks as u32,
+        threads: (WARPS * WARP) as u32,
+        shared_bytes: 0,
+        is_cooperative: false,
+    }
 }
 
 /// The launch of a kernel with a thread for each of `count`.
 pub(crate) fn threads(count: usize) -> Geometry {
     const THREADS: usize = 128;
     let blocks = count.div_ceil(THREADS).min(MOST_BLOCKS);
-    Geometry { blocks: blocks as u32, threads: THREADS as u32, shared_bytes: 0 }
+    Geometry {
+        blocks: blocks as u32,
+        threads: THREADS as u32,
+        shared_bytes: 0,
+        is_cooperative: false,
+    }
 }
 
 #[cfg(test)]

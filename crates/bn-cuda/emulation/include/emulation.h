@@ -37,9 +37,21 @@ inline thread_local Emulation* emulation;
 #define ENTRY static void
 #define ARGUMENT const
 
-enum { WAIT_FOR_BLOCK = 0, WAIT_FOR_WARP = 1 };
+enum { WAIT_FOR_BLOCK = 0, WAIT_FOR_WARP = 1, WAIT_A_TURN = 2 };
 
 inline void __syncthreads() { emulation->wait(WAIT_FOR_BLOCK); }
+
+// Blocks that wait for each other take turns here.
+inline void __nanosleep(unsigned) { emulation->wait(WAIT_A_TURN); }
+
+// One thread runs at a time, and sees what others have written.
+inline void __threadfence() {}
+inline double __ldcg(const double* from) { return *from; }
+inline unsigned atomicAdd(unsigned* to, unsigned value) {
+    unsigned before = *to;
+    *to += value;
+    return before;
+}
 
 // Hands `value` to the warp, and takes what lane `from` has handed.
 template <class V> V exchange(V value, unsigned from) {

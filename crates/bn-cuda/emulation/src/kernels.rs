@@ -39,12 +39,12 @@ impl Variant {
         }
     }
 
-    /// Fills the shared memory of this thread of the operating system with NaN.
-    pub(crate) fn poison_shared(self) {
+    /// The shared memory of the block that runs in this thread of the operating system, for the time of
+    /// `visit`.
+    pub(crate) fn with_shared<R>(self, visit: impl FnOnce(&mut [f64]) -> R) -> R {
         // SAFETY: the function returns the start of this thread's array of SHARED doubles, which no
-        // coroutine uses now: blocks run one after the other.
-        let shared = unsafe { core::slice::from_raw_parts_mut((self.shared)(), SHARED) };
-        shared.fill(f64::NAN);
+        // kernel uses now: between two turns none runs.
+        visit(unsafe { core::slice::from_raw_parts_mut((self.shared)(), SHARED) })
     }
 
     pub(crate) fn size_of(self, name: &str) -> usize {

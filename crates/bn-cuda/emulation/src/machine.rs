@@ -35,6 +35,7 @@ pub enum Planted {
 pub struct Emulator {
     order: Order,
     planted: Planted,
+    resident_blocks: usize,
 }
 
 impl Emulator {
@@ -53,8 +54,21 @@ impl Emulator {
     ///
     /// As [`Emulator::backend`].
     pub fn with_planted(order: Order, planted: Planted) -> Result<CudaBackend<Self>, Error> {
+        Self { order, planted, resident_blocks: 0 }.opened()
+    }
+
+    /// An emulator that holds so many blocks at once, so that they may wait for each other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Emulator::backend`].
+    pub fn with_teams(order: Order, resident_blocks: usize) -> Result<CudaBackend<Self>, Error> {
+        Self { order, planted: Planted::Nothing, resident_blocks }.opened()
+    }
+
+    fn opened(self) -> Result<CudaBackend<Self>, Error> {
         if cfg!(emulated) {
-            return Ok(CudaBackend::on(Self { order, planted }));
+            return Ok(CudaBackend::on(self));
         }
         let reason = "this build found no C++ compiler to emulate kernels with".into();
         Err(Error::Unavailable { backend: "cuda", reason })
@@ -100,6 +114,10 @@ unsafe impl Machine for Emulator {
         // SAFETY: the caller's promise.
         unsafe { (to as *mut u8).copy_from_nonoverlapping(from as *const u8, bytes) };
         Ok(())
+    }
+
+    fn resident_blocks(&self, _: Kernel, _: Geometry) -> Result<usize, Error> {
+        Ok(self.resident_blocks)
     }
 
     #[cfg(emulated)]

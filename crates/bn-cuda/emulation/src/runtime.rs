@@ -28,21 +28,16 @@ pub(crate) struct Emulation {
 
 impl Emulation {
     /// The state of a block before its first thread runs.
-    pub(crate) fn new(
-        block_size: u32,
-        grid_size: u32,
-        wait: extern "C" fn(c_uint),
-        handed: &mut [[u64; 2]],
-        exchanges: &mut [c_uint],
-    ) -> Self {
+    pub(crate) fn new(block_size: u32, grid_size: u32, wait: extern "C" fn(c_uint)) -> Self {
         Self {
             thread: Index::default(),
             block: Index::default(),
             block_size: Index { x: block_size },
             grid_size: Index { x: grid_size },
             wait,
-            handed: handed.as_mut_ptr(),
-            exchanges: exchanges.as_mut_ptr(),
+            // Those of its block, at each turn of a thread.
+            handed: core::ptr::null_mut(),
+            exchanges: core::ptr::null_mut(),
             half_to_float,
             float_to_half,
             float_to_bfloat,

@@ -1,4 +1,4 @@
-//! Blocks one after the other, their threads as coroutines that take turns.
+//! Blocks one after the other, or all at once, their threads as coroutines that take turns.
 
 use core::cell::{Cell, RefCell};
 use core::ffi::{c_uint, c_void};
@@ -16,11 +16,16 @@ const WARP: usize = 32;
 /// Kernels keep a few units of values; debug builds of them a few more.
 const STACK_BYTES: usize = 64 << 10;
 
+/// So many rounds in which threads only look whether another block has come are a wait without end.
+const PATIENCE: usize = 100_000;
+
 /// Whom a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
     Block,
     Warp,
+    /// Nobody: it looks again in the next round.
+    Turn,
 }
 
 /// Where a thread stands.
@@ -43,13 +48,14 @@ thread_local! {
 /// What a kernel calls to wait.
 extern "C" fn wait(whom: c_uint) {
     let yielder = RUNNING.get();
+    let whom = [Wait::Block, Wait::Warp, Wait::Turn][whom as usize];
     // SAFETY: a kernel runs in a coroutine alone, which has set its own yielder and sets it again when it
     // goes on; the yielder lives as long as the coroutine.
-    unsafe { &*yielder }.suspend(if whom == 0 { Wait::Block } else { Wait::Warp });
+    unsafe { &*yielder }.suspend(whom);
     RUNNING.set(yielder);
 }
 
-/// Runs a kernel.
+/// Runs a kernel: its blocks one after the other, or all at once where they wait for each other.
 ///
 /// # Panics
 ///
@@ -65,25 +71,43 @@ pub(crate) unsafe fn run(
     geometry: Geometry,
     arguments: *const c_void,
 ) {
-    let threads = geometry.threads as usize;
-    let (mut handed, mut exchanges) = (vec![[0; 2]; threads], vec![0; threads]);
-    let mut state =
-        Emulation::new(geometry.threads, geometry.blocks, wait, &mut handed, &mut exchanges);
+    let (threads, blocks) = (geometry.threads as usize, geometry.blocks as usize);
     let mut shuffler = order.shuffler();
-    for block in shuffler.order(geometry.blocks as usize) {
-        variant.poison_shared();
-        exchanges.fill(0);
-        state.block = Index { x: block as u32 };
+    let together = if geometry.is_cooperative { blocks } else { 1 };
+    for blocks in shuffler.order(blocks).chunks(together) {
+        let mut handed = vec![[0; 2]; threads * together];
+        let mut exchanges = vec![0; threads * together];
+        let mut shared: Vec<Vec<f64>> = blocks.iter().map(|_| poison(geometry)).collect();
+        let mut state = Emulation::new(geometry.threads, geometry.blocks, wait);
         let state = &raw mut state;
         let entry = move || {
-            // SAFETY: the caller's promise; the state outlives the block.
+            // SAFETY: the caller's promise; the state outlives the blocks.
             unsafe { (variant.run)(state, kernel as c_uint, arguments) }
         };
-        let coroutines = (0..threads).map(|_| coroutine(entry)).collect();
-        // SAFETY: only the thread that runs reads the state, and none runs between two turns.
-        let set_thread = |thread: usize| unsafe { (*state).thread.x = thread as c_uint };
-        run_block(coroutines, || shuffler.order(threads), set_thread);
+        let coroutines = (0..threads * blocks.len()).map(|_| coroutine(entry)).collect();
+        let mut resume = |thread: usize, coroutine: &mut Thread| {
+            let block = thread / threads;
+            // SAFETY: only the thread that runs reads the state, and none runs between two turns.
+            let state = unsafe { &mut *state };
+            state.thread = Index { x: (thread % threads) as c_uint };
+            state.block = Index { x: blocks[block] as c_uint };
+            state.handed = handed[block * threads..].as_mut_ptr();
+            state.exchanges = exchanges[block * threads..].as_mut_ptr();
+            // Each block sees its own shared memory, full of NaN at first.
+            let own = &mut shared[block];
+            let len = own.len();
+            variant.with_shared(|memory| memory[..len].copy_from_slice(own));
+            let result = coroutine.resume(());
+            variant.with_shared(|memory| own.copy_from_slice(&memory[..len]));
+            result
+        };
+        take_turns(coroutines, threads, |count| shuffler.order(count), &mut resume);
     }
+}
+
+/// Shared memory of a block as it begins.
+fn poison(geometry: Geometry) -> Vec<f64> {
+    vec![f64::NAN; (geometry.shared_bytes as usize).div_ceil(size_of::<f64>())]
 }
 
 fn coroutine(entry: impl Fn() + 'static) -> Thread {
@@ -96,34 +120,39 @@ fn coroutine(entry: impl Fn() + 'static) -> Thread {
     })
 }
 
-/// Gives every thread its turns until all are done.
-fn run_block(
+/// Gives every thread its turns until all are done; each `block` of them are a block.
+fn take_turns(
     mut coroutines: Vec<Thread>,
-    mut order: impl FnMut() -> Vec<usize>,
-    set_thread: impl Fn(usize),
+    block: usize,
+    mut order: impl FnMut(usize) -> Vec<usize>,
+    resume: &mut impl FnMut(usize, &mut Thread) -> CoroutineResult<Wait, ()>,
 ) {
     let mut turns = vec![Turn::Ready; coroutines.len()];
-    loop {
-        let mut progress = false;
-        for thread in order() {
+    let mut idle = 0;
+    while turns.iter().any(|turn| *turn != Turn::Done) {
+        idle += 1;
+        for thread in order(coroutines.len()) {
             if turns[thread] != Turn::Ready {
                 continue;
             }
-            progress = true;
-            set_thread(thread);
-            turns[thread] = match coroutines[thread].resume(()) {
+            turns[thread] = match resume(thread, &mut coroutines[thread]) {
+                CoroutineResult::Yield(Wait::Turn) => Turn::Ready,
                 CoroutineResult::Yield(wait) => Turn::At(wait),
                 CoroutineResult::Return(()) => Turn::Done,
             };
+            if turns[thread] != Turn::Ready {
+                idle = 0;
+            }
         }
         for warp in turns.chunks_mut(WARP) {
             release(warp, Wait::Warp);
         }
-        release(&mut turns, Wait::Block);
-        if turns.iter().all(|turn| *turn == Turn::Done) {
-            break;
+        for block in turns.chunks_mut(block) {
+            release(block, Wait::Block);
         }
-        if !progress {
+        let looks = turns.contains(&Turn::Ready);
+        let is_done = turns.iter().all(|turn| *turn == Turn::Done);
+        if (!looks && !is_done) || idle > PATIENCE {
             for coroutine in &mut coroutines {
                 // SAFETY: the stacks hold frames of kernels, which own nothing.
                 unsafe { coroutine.force_reset() };
@@ -157,13 +186,16 @@ mod tests {
     #[test]
     fn threads_meet_at_every_barrier() {
         let coroutines = (0..64).map(|_| coroutine(|| waits(3))).collect();
-        run_block(coroutines, || (0..64).collect(), |_| ());
+        take_turns(coroutines, 64, |count| (0..count).collect(), &mut |_, thread| {
+            thread.resume(())
+        });
     }
 
     #[test]
     #[should_panic(expected = "do not come")]
     fn a_barrier_that_one_thread_misses_is_told() {
         let coroutines = (0..64).map(|thread| coroutine(move || waits(usize::from(thread != 9))));
-        run_block(coroutines.collect(), || (0..64).collect(), |_| ());
+        let order = |count| (0..count).collect();
+        take_turns(coroutines.collect(), 64, order, &mut |_, thread| thread.resume(()));
     }
 }

@@ -9,6 +9,7 @@ fn main() -> std::process::ExitCode {
         .variant("reverse", || Emulator::backend(Order::Reverse))
         .variant("seeded", || Emulator::backend(Order::Seeded(7)))
         .variant("unaligned", || Ok(Emulator::backend(Order::Forward)?.unaligned(1)))
+        .variant("teams", || Emulator::with_teams(Order::Reverse, 8))
         .every_element()
         .run()
 }

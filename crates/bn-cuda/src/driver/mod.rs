@@ -23,6 +23,8 @@ pub struct Driver {
     stream: Arc<CudaStream>,
     label: String,
     architecture: String,
+    /// Those that can hold blocks which wait for each other.
+    multiprocessors: usize,
     modules: [OnceLock<Arc<CudaModule>>; Source::ALL.len()],
     functions: Box<[OnceLock<Function>]>,
 }
@@ -87,8 +89,16 @@ impl Driver {
     fn new(stream: Arc<CudaStream>) -> Result<Self, Error> {
         let context = stream.context();
         let (label, architecture) = probe::describe(context)?;
+        let multiprocessors = probe::cooperating_multiprocessors(context)?;
         let functions = (0..Kernel::COUNT).map(|_| OnceLock::new()).collect();
-        Ok(Self { stream, label, architecture, modules: Default::default(), functions })
+        Ok(Self {
+            stream,
+            label,
+            architecture,
+            multiprocessors,
+            modules: Default::default(),
+            functions,
+        })
     }
 
     fn context(&self) -> &Arc<CudaContext> {
@@ -191,6 +201,18 @@ unsafe impl Machine for Driver {
         queued.map_err(|error| failure("a copy on the device", error))
     }
 
+    fn resident_blocks(&self, kernel: Kernel, geometry: Geometry) -> Result<usize, Error> {
+        self.bind()?;
+        let function = self.function(kernel)?;
+        let (threads, shared) = (geometry.threads as i32, geometry.shared_bytes as usize);
+        // SAFETY: the handle is that of a loaded kernel.
+        let blocks = unsafe {
+            result::occupancy::max_active_block_per_multiprocessor(function.0, threads, shared)
+        };
+        let blocks = blocks.map_err(|error| failure("the occupancy of a kernel", error))?;
+        Ok(usize::try_from(blocks).unwrap_or(0) * self.multiprocessors)
+    }
+
     unsafe fn launch(
         &self,
         kernel: Kernel,
@@ -199,11 +221,15 @@ unsafe impl Machine for Driver {
     ) -> Result<(), Error> {
         self.bind()?;
         let function = self.function(kernel)?.0;
-        let Geometry { blocks, threads, shared_bytes } = geometry;
+        let Geometry { blocks, threads, shared_bytes, is_cooperative } = geometry;
+        let launch = match is_cooperative {
+            true => result::launch_cooperative_kernel,
+            false => result::launch_kernel,
+        };
         // SAFETY: the function takes one struct, which `arguments` points to and which the driver copies
         // before it returns; what the kernel does with it is the caller's promise.
         let queued = unsafe {
-            result::launch_kernel(
+            launch(
                 function,
                 (blocks, 1, 1),
                 (threads, 1, 1),

@@ -37,6 +37,20 @@ pub(super) fn describe(context: &CudaContext) -> Result<(String, String), Error>
     })
 }
 
+/// The multiprocessors of a device, or 0 where it takes no cooperative launch.
+pub(super) fn cooperating_multiprocessors(context: &CudaContext) -> Result<usize, Error> {
+    use sys::CUdevice_attribute::{
+        CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+    };
+    let ask = |attribute| {
+        let answer = context.attribute(attribute);
+        answer.map_err(|error| failure("an attribute of the device", error))
+    };
+    let cooperates = ask(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
+    let count = usize::try_from(ask(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?).unwrap_or(0);
+    Ok(if cooperates { count } else { 0 })
+}
+
 fn open(ordinal: usize) -> Result<Arc<CudaContext>, Error> {
     result::init().map_err(|error| unavailable(no_device(error)))?;
     let mut version = 0;

@@ -67,7 +67,7 @@ fn tiles_cover_each_row_and_none_is_empty() {
 #[test]
 fn blocks_are_what_the_kernels_are_compiled_for() {
     for plan in plans() {
-        let Geometry { blocks, threads, shared_bytes } = plan.reducing(4);
+        let Geometry { blocks, threads, shared_bytes, .. } = plan.reducing(4);
         assert!(threads.is_power_of_two() && (32..=256).contains(&threads), "{plan:?}");
         assert!(blocks >= 1 && i32::try_from(blocks).is_ok(), "{plan:?}");
         // What every device gives a block without being asked.
@@ -120,7 +120,25 @@ fn more_than_four_billion_values_are_counted_right() {
 
 #[test]
 fn warps_and_threads_suffice_and_stay_in_range() {
-    assert_eq!(warps(9), Geometry { blocks: 3, threads: 128, shared_bytes: 0 });
-    assert_eq!(threads(129), Geometry { blocks: 2, threads: 128, shared_bytes: 0 });
+    assert_eq!((warps(9).blocks, warps(9).threads), (3, 128));
+    assert_eq!((threads(129).blocks, threads(129).threads), (2, 128));
     assert_eq!(warps(usize::MAX).blocks, i32::MAX as u32);
+}
+
+#[test]
+fn teams_are_whole_and_fit_a_device() {
+    for plan in plans() {
+        let Some(team) = plan.teams(4) else {
+            let is_one = plan.problem.groups() == 1;
+            assert!(plan.problem.layout() == Layout::ChannelsLast || !is_one, "{plan:?}");
+            continue;
+        };
+        assert_eq!((team.blocks as usize, team.is_cooperative), (plan.parts(), plan.parts() > 1));
+        assert_eq!(plan.teams_of(team, 0), None);
+        for resident in [1, 264, 100_000] {
+            let Some(all) = plan.teams_of(team, resident) else { continue };
+            assert!(all.blocks as usize <= resident && all.blocks % team.blocks == 0, "{plan:?}");
+            assert!((all.blocks / team.blocks) as usize <= plan.problem.channels(), "{plan:?}");
+        }
+    }
 }
