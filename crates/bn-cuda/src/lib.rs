@@ -41,8 +41,8 @@
 //! | `normalize`, `forward_inference` | one pass (and fixed statistics, where they are to be saved) |
 //! | `backward_reduce` | sums of each part, then finish |
 //! | `backward_apply` | one pass |
-//! | `forward_training` | moments of each part, finish (with the running update), one pass |
-//! | `backward` | sums of each part, finish (with dgamma and dbeta), one pass |
+//! | `forward_training` | one launch of teams; or moments of each part, finish (with the running update), one pass |
+//! | `backward` | one launch of teams; or sums of each part, finish (with dgamma and dbeta), one pass |
 //!
 //! All are queued in the backend's stream, the caller's where it was made by [`CudaBackend::on_stream`]; no
 //! operation waits for the device, and statistics never come to the host. What an operation writes besides
@@ -51,8 +51,14 @@
 //!
 //! In channels-first a block takes a part of one channel, in channels-last a tile of channels of a run of
 //! rows. Threads read units of 16 bytes where the address allows and narrower ones elsewhere, a few before they
-//! compute. The pass that writes goes through the tensor backwards, and so begins with what the reduction
-//! before it has left in the L2 cache.
+//! compute.
+//!
+//! In channels-first, training and backward of one group are one cooperative launch, in which a team of
+//! blocks keeps to a channel from its reduction to its last value: all teams together have as many bytes under
+//! way as the device holds blocks of 64 KiB, 17 MB on an H200, and the second pass reads them from L2. Where
+//! the device does not hold two teams, or in channels-last, whose tiles lie across the whole tensor, there are
+//! three launches. Both ways cut and merge alike, to the same bits. Of three launches, the pass that writes goes
+//! through the tensor backwards, and so begins with what the reduction before it has left in the L2 cache.
 //!
 //! # Accuracy and determinism
 //!
@@ -82,16 +88,17 @@
 //! | sums of each part | dy, x | 206 | 48 |
 //! | gradient | dy, x + dx | 308 | 72; 63 where L2 holds 40 MB |
 //! | **inference** | x + y | 206 | 48 |
-//! | **training** | x, x + y | 308 | 66 to 75 |
-//! | **backward** | dy, x, dy, x + dx | 514 | 114 to 123 |
+//! | **training**, three launches | x, x + y | 308 | 66 to 75 |
+//! | **backward**, three launches | dy, x, dy, x + dx | 514 | 114 to 123 |
+//! | **training** by teams | x + y | 206 | 58: a fifth waiting for the others |
+//! | **backward** by teams | dy, x + dx | 308 | 86: the same |
 //!
-//! `bf16` takes half of each. Where the operands of both passes fit in L2, as from 14×14 on at N = 32, the second pass
-//! reads them there: 32×2048×7×7 (13 MB) is bound by its three launches, 10 µs. So training and backward move
-//! what cuDNN moves where a tensor exceeds L2, and are not predicted to reach the 1.2 times of it that one read
-//! would give. One read needs a launch that keeps a channel on chip between the passes (a cooperative launch, or a
-//! cluster): the parts of a channel are already such that a block of them fits, but that cannot be tried without
-//! a device, and groups of channels by separate launches were reckoned and left out: each group costs three
-//! launches, 4 to 9 µs, and saves the 6 µs of reading 25 MB again.
+//! `bf16` takes half of each. Where the operands of both passes fit in L2, as from 14×14 on at N = 32, the
+//! second pass reads them there in any case: 32×2048×7×7 (13 MB) is bound by its launches, 10 µs of three and 5 µs
+//! of one. At N = 256 a channel of 112×112 has 196 parts, of which no two teams fit: three launches, which move what
+//! cuDNN moves, and so do those of channels-last; there, 1.2 times of it is not predicted. Tried on paper and
+//! left out: groups of channels by separate launches, each of which costs 4 to 9 µs and saves the 6 µs of
+//! reading 25 MB again. Not tried: clusters, which `sm_80` has not.
 //!
 //! # Kernels as text
 //!
