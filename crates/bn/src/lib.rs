@@ -97,7 +97,7 @@
 //! Systems differ in what the same number means. Here each convention has a name, and the default is
 //! PyTorch's:
 //!
-//! | | PyTorch | Keras | ONNX | Caffe | here |
+//! | | PyTorch | Keras 3 | ONNX | Caffe | here |
 //! |---|---|---|---|---|---|
 //! | momentum is the weight of | the new value, 0.1 | the old, 0.99 | the old, 0.9 | sums: the old, 0.999 | [`Momentum`] |
 //! | variance that normalises | biased | biased | biased | biased | biased |
