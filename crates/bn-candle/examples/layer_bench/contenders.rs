@@ -14,6 +14,12 @@ pub(crate) struct Cost {
     pub(crate) peak: usize,
 }
 
+impl Cost {
+    pub(crate) fn both(&self) -> f64 {
+        self.forward + self.backward
+    }
+}
+
 type Forward = Box<dyn Fn(&Tensor) -> Result<Tensor>>;
 
 /// The layer alone: candle_nn's and this crate's.

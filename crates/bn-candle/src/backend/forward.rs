@@ -6,8 +6,10 @@ use candle_core::{Result, Tensor};
 use super::axes::{Axes, round, zero_where};
 use super::{CandleBuffer, CandleMemory, bits};
 
-/// mean = first + (1/m) Σ (x − first) and M2 = Σ (x − mean)²: so taken, the mean of a constant channel is
-/// that constant.
+/// mean = about + (1/m) Σ (x − about), with about = first + (1/m) Σ (x − first), and M2 = Σ (x − mean)².
+///
+/// So taken, the mean of a constant channel is that constant. The second round is for a first value far
+/// from all others, whose deviations from it are rounded at its size and not at theirs.
 pub(super) fn moments<T: Element>(request: Moments<'_, T, CandleMemory>) -> Result<()> {
     let axes = Axes::of(&request.problem);
     let x = axes.tensor(request.x)?;
@@ -24,7 +26,9 @@ pub(super) fn moments<T: Element>(request: Moments<'_, T, CandleMemory>) -> Resu
     };
     let first = axes.first_values(&x, request.valid)?;
     let counts = axes.counts(&request.counts(), x.device())?;
-    let mean = (&first + axes.sum(&deviations(&first)?)?.broadcast_div(&counts)?)?;
+    let average = |from: &Tensor| axes.sum(&deviations(from)?)?.broadcast_div(&counts);
+    let about = (&first + average(&first)?)?;
+    let mean = (&about + average(&about)?)?;
     let m2 = axes.sum(&deviations(&mean)?.sqr()?)?;
     let (mean, m2) = (CandleBuffer::flat(&mean)?, CandleBuffer::flat(&m2)?);
     (*request.mean, *request.m2) = (mean, m2);

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use bn_core::{
     Backward, BackwardReduce, ChannelMoments, Counts, Epilogue, Error, FixedStatistics,
     ForwardInference, ForwardTraining, Gate, HostBackend, HostMemory, InOut, Moments, Momentum,
-    Problem, Request, RunningMut, SavedStatistics, Seen, SingleValue, moments_of, parameter_gradient,
+    Problem, Request, RunningMut, SavedStatistics, Seen, SingleValue, moments_of,
+    parameter_gradient,
 };
 use bn_rayon::RayonBackend;
 use candle_core::{CpuStorage, WithDType};
