@@ -35,8 +35,10 @@ impl<'a> Normalizer<'a> {
     /// The mean in two parts, and whether they do as `f32`.
     fn parts(&self, statistic: usize) -> ([f64; 2], bool) {
         let (mean, inv_std) = self.of(statistic);
-        let high = f64::from(mean as f32);
-        ([high, mean - high], deviations_fit(mean, inv_std))
+        let fits = deviations_fit(mean, inv_std);
+        // A mean beyond f32 has no high part there: it would be infinite.
+        let high = if fits { f64::from(mean as f32) } else { mean };
+        ([high, mean - high], fits)
     }
 }
 
