@@ -7,6 +7,7 @@
 
 mod cpu;
 mod element;
+mod fresh;
 mod once;
 mod ops;
 mod order;
