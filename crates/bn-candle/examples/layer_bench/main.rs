@@ -6,10 +6,10 @@
 //! cargo xtask bench --only layer
 //! ```
 //!
-//! All contenders take turns in one run, and a figure is the median of the rounds. Backward starts at y with a
-//! gradient of ones, so that no loss is measured. The peak of the heap is what the allocator counts
-//! above what was there before forward. Another table takes this crate's time apart: the kernels alone
-//! on memory that is there, and what candle does around them.
+//! All contenders take turns in one run, each first without a clock, and a figure is the median of the
+//! rounds. Backward starts at y with a gradient of ones, so that no loss is measured. The peak of the
+//! heap is what the allocator counts above what was there before forward. Another table takes this
+//! crate's time apart: the kernels alone on memory that is there, and what candle does around them.
 #![allow(clippy::print_stdout, reason = "a program that talks to people")]
 
 mod contenders;
