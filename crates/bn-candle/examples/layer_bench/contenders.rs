@@ -80,10 +80,9 @@ fn compare(
     let mut peaks = Vec::new();
     for (_, forward) in contenders {
         forward(&x)?.backward()?;
-        let before = crate::HEAP.current_usage();
-        crate::HEAP.reset_peak_usage();
+        let before = crate::HEAP.reset_peak();
         forward(&x)?.backward()?;
-        peaks.push(crate::HEAP.peak_usage().saturating_sub(before));
+        peaks.push(crate::HEAP.peak().saturating_sub(before));
     }
     for _ in 0..rounds {
         for ((_, forward), (forwards, backwards)) in contenders.iter().zip(&mut times) {

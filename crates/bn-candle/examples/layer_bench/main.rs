@@ -13,17 +13,19 @@
 #![allow(clippy::print_stdout, reason = "a program that talks to people")]
 
 mod contenders;
+#[path = "../heap/mod.rs"]
+mod heap;
 mod parts;
 mod settings;
 mod table;
 
 use candle_core::{Error, Result};
+use heap::Heap;
 use indicatif::{ProgressBar, ProgressStyle};
-use peak_alloc::PeakAlloc;
 use settings::{Settings, Table};
 
 #[global_allocator]
-static HEAP: PeakAlloc = PeakAlloc;
+static HEAP: Heap = Heap::new();
 
 fn main() -> Result<()> {
     let settings = Settings::read(std::env::args().skip(1))?;

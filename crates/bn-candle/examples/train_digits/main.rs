@@ -13,6 +13,8 @@
 #![allow(clippy::print_stdout, reason = "a program that talks to people")]
 
 mod digits;
+#[path = "../heap/mod.rs"]
+mod heap;
 mod network;
 mod report;
 mod training;
@@ -20,11 +22,11 @@ mod training;
 use std::process::{Command, Stdio};
 
 use candle_core::{Error, Result};
+use heap::Heap;
 use network::Kind;
-use peak_alloc::PeakAlloc;
 
 #[global_allocator]
-static HEAP: PeakAlloc = PeakAlloc;
+static HEAP: Heap = Heap::new();
 
 const EPOCHS: usize = 12;
 

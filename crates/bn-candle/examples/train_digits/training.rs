@@ -49,7 +49,7 @@ pub(crate) fn train(kind: Kind, epochs: usize) -> Result<Run> {
     let bar = ProgressBar::new((epochs * batches) as u64).with_style(style()?);
     bar.set_prefix(kind.name());
     let (mut losses, mut accuracy, mut time) = (Vec::new(), Vec::new(), Duration::ZERO);
-    crate::HEAP.reset_peak_usage();
+    crate::HEAP.reset_peak();
     let mut order: Vec<u32> = (0u32..).take(training.len()).collect();
     for epoch in 0..epochs {
         optimizer.set_learning_rate(LEARNING_RATE * (1.0 - epoch as f64 / epochs as f64));
@@ -80,7 +80,7 @@ pub(crate) fn train(kind: Kind, epochs: usize) -> Result<Run> {
         batches,
         accuracy,
         seconds: time.as_secs_f64(),
-        peak_heap: crate::HEAP.peak_usage(),
+        peak_heap: crate::HEAP.peak(),
         peak_resident: peak_resident(),
     })
 }
