@@ -62,7 +62,7 @@ impl From<bn::Error> for Failure {
     fn from(error: bn::Error) -> Self {
         match error {
             bn::Error::Core(error) => error.into(),
-            bn::Error::UnknownBackend { .. } | bn::Error::NoThreads => {
+            bn::Error::UnknownBackend { .. } | bn::Error::Threads { .. } => {
                 Self::BadInput(error.to_string())
             }
             _ => Self::Failed(error.to_string()),
