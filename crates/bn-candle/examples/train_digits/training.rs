@@ -34,6 +34,13 @@ pub(crate) struct Run {
     pub(crate) peak_resident: Option<usize>,
 }
 
+impl Run {
+    /// The share that is recognised at the end.
+    pub(crate) fn last_accuracy(&self) -> f64 {
+        self.accuracy.last().copied().unwrap_or_default()
+    }
+}
+
 /// Trains a network; a progress bar is drawn where standard error is a terminal.
 pub(crate) fn train(kind: Kind, epochs: usize) -> Result<Run> {
     let mut rng = Rng::with_seed(SEED);
