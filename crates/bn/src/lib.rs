@@ -63,6 +63,7 @@
 //! |---|---|---|---|
 //! | `rayon` | `rayon` | all cores of the CPU, SIMD, the same bits for any number of threads | yes |
 //! | `naive` | `naive` | the formulas as loops in `f64`, for reading and for comparison | yes |
+//! | `candle` | `candle` | candle's tensor operations on its CPU device; with it comes the layer for candle's users | no |
 //!
 //! At run time by name, where `auto` takes the first of this table that is compiled in and available:
 //!
@@ -123,6 +124,8 @@ mod error;
 mod layer;
 mod registry;
 
+#[cfg(feature = "candle")]
+pub use bn_candle as candle;
 pub use bn_core as core;
 pub use bn_core::{
     Capabilities, ChannelMoments, DType, Device, Element, Feature, HostBackend, Layout, Mode,
