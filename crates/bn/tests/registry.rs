@@ -3,10 +3,11 @@
 use bn::{Choice, DType, Error, Layout, Options, Status, f16};
 
 /// The known names with whether this build holds them, in the order of `auto`.
-const KNOWN: [(&str, bool); 3] = [
+const KNOWN: [(&str, bool); 4] = [
     ("rayon", cfg!(feature = "rayon")),
     ("cuda", cfg!(feature = "cuda")),
     ("naive", cfg!(feature = "naive")),
+    ("candle", cfg!(feature = "candle")),
 ];
 
 /// Whether a backend may be built in and yet not run: a GPU may not be there.
@@ -74,7 +75,7 @@ fn what_nobody_knows_is_refused_with_what_there_is() {
         let error = bn::open::<f32>(name, &Options::default()).err().unwrap();
         assert_eq!(
             error.to_string(),
-            format!("there is no backend {name}; expected one of auto, rayon, cuda, naive")
+            format!("there is no backend {name}; expected one of auto, rayon, cuda, naive, candle")
         );
     }
     for threads in [0, Options::MOST_THREADS + 1, usize::MAX] {

@@ -43,6 +43,10 @@ pub(super) fn known<T: Element>() -> impl Iterator<Item = Known<T>> {
         // than a CPU takes for the work itself.
         row!("cuda", "cuda", |_| Ok(Box::new(bn_core::Staged::new(bn_cuda::CudaBackend::new(0)?)))),
         row!("naive", "naive", |_| Ok(Box::new(bn_naive::NaiveBackend))),
+        // On the CPU: a device of candle's is for who has tensors there, by `bn::candle::CandleBackend`.
+        row!("candle", "candle", |_| Ok(Box::new(bn_core::Staged::new(
+            bn_candle::CandleBackend::default()
+        )))),
     ]
     .into_iter()
 }

@@ -21,7 +21,7 @@ use known::{Known, known};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Choice {
     /// The fastest one that is available and computes in the element type: `rayon`, then `cuda`, then
-    /// `naive`.
+    /// `naive`, then `candle`.
     #[default]
     Auto,
     /// The one of this name.
@@ -59,7 +59,8 @@ impl fmt::Display for Choice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Options {
-    /// How many threads a CPU backend may use; its own choice where `None`. `naive` always uses one.
+    /// How many threads a CPU backend may use; its own choice where `None`. `naive` and `candle` always use
+    /// one.
     pub threads: Option<usize>,
 }
 
@@ -149,7 +150,8 @@ pub fn backends() -> Vec<BackendEntry> {
 /// println!("{} on {}", backend.name(), backend.device().label);
 ///
 /// let error = bn::open::<f32>("abacus", &Options::default()).err().unwrap();
-/// assert_eq!(error.to_string(), "there is no backend abacus; expected one of auto, rayon, cuda, naive");
+/// let known = "expected one of auto, rayon, cuda, naive, candle";
+/// assert_eq!(error.to_string(), format!("there is no backend abacus; {known}"));
 /// # Ok::<(), bn::Error>(())
 /// ```
 ///
