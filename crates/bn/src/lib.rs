@@ -62,8 +62,8 @@
 //! | feature | name | what it is | default |
 //! |---|---|---|---|
 //! | `rayon` | `rayon` | all cores of the CPU, SIMD, the same bits for any number of threads | yes |
-//! | `naive` | `naive` | the formulas as loops in `f64`, for reading and for comparison | yes |
 //! | `cuda` | `cuda` | NVIDIA GPUs, found at run time: no toolkit to build. Here by way of copies; `bn::cuda` on device memory | no |
+//! | `naive` | `naive` | the formulas as loops in `f64`, for reading and for comparison | yes |
 //! | `candle` | `candle` | candle's tensor operations on its CPU device; with it comes the layer for candle's users | no |
 //!
 //! At run time by name, where `auto` takes the first of this table that is compiled in and available:

@@ -78,6 +78,8 @@ pub(crate) unsafe fn run(
         let mut handed = vec![[0; 2]; threads * together];
         let mut exchanges = vec![0; threads * together];
         let mut shared: Vec<Vec<f64>> = blocks.iter().map(|_| poison(geometry)).collect();
+        // The block whose shared memory is in its place.
+        let mut present = None;
         let mut state = Emulation::new(geometry.threads, geometry.blocks, wait);
         let state = &raw mut state;
         let entry = move || {
@@ -94,12 +96,17 @@ pub(crate) unsafe fn run(
             state.handed = handed[block * threads..].as_mut_ptr();
             state.exchanges = exchanges[block * threads..].as_mut_ptr();
             // Each block sees its own shared memory, full of NaN at first.
-            let own = &mut shared[block];
-            let len = own.len();
-            variant.with_shared(|memory| memory[..len].copy_from_slice(own));
-            let result = coroutine.resume(());
-            variant.with_shared(|memory| own.copy_from_slice(&memory[..len]));
-            result
+            if present != Some(block) {
+                variant.with_shared(|memory| {
+                    if let Some(before) = present {
+                        let before = &mut shared[before];
+                        before.copy_from_slice(&memory[..before.len()]);
+                    }
+                    memory[..shared[block].len()].copy_from_slice(&shared[block]);
+                });
+                present = Some(block);
+            }
+            coroutine.resume(())
         };
         take_turns(coroutines, threads, |count| shuffler.order(count), &mut resume);
     }
