@@ -99,8 +99,8 @@ pub(crate) unsafe fn run(
             if present != Some(block) {
                 variant.with_shared(|memory| {
                     if let Some(before) = present {
-                        let before = &mut shared[before];
-                        before.copy_from_slice(&memory[..before.len()]);
+                        let len = shared[before].len();
+                        shared[before].copy_from_slice(&memory[..len]);
                     }
                     memory[..shared[block].len()].copy_from_slice(&shared[block]);
                 });
