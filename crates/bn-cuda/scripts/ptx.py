@@ -19,6 +19,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 CRATE = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", CRATE.parent.parent / "target"))
@@ -95,14 +96,16 @@ class Nvrtc:
 
 def assemble(ptxas, ptx, architecture):
     """Assembles for one architecture; prints its registers, and fails where a kernel spills."""
-    command = [ptxas, f"-arch={architecture}", "-v", "-warn-spills", "-Werror", "-o", os.devnull, ptx]
-    run = subprocess.run(command, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        output = pathlib.Path(folder) / "kernels.cubin"
+        command = [ptxas, f"-arch={architecture}", "-v", "-warn-spills", "-Werror", "-o", output, ptx]
+        run = subprocess.run(command, capture_output=True, text=True)
     log = run.stdout + run.stderr
     registers = [int(number) for number in re.findall(r"Used (\d+) registers", log)]
     spills = [int(number) for number in re.findall(r"(\d+) bytes spill", log)]
     if run.returncode != 0 or any(spills) or not registers:
-        print(log if not registers else '\n'.join(re.findall('.*error.*', log)))
-        print(f"{ptx.name} for {architecture}: FAILED")
+        errors = "\n".join(re.findall(".*(?:error|fatal).*", log)) or log
+        print(f"{errors}\n{ptx.name} for {architecture}: FAILED, exit status {run.returncode}")
         return False
     print(f"{ptx.name} for {architecture}: {len(registers)} kernels, at most {max(registers)} registers, no spills")
     return True
