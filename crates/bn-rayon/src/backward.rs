@@ -6,6 +6,7 @@ use bn_core::{Counts, Error, Layout, Problem, SavedTensor};
 
 use crate::channels_first::{Given, Taken};
 use crate::channels_first::outputs::{Gradient, GradientSum};
+use crate::channels_first::short::{ShortRows, is_short};
 use crate::channels_first::strip::{Span, Step};
 use crate::channels_last::Table;
 use crate::engine::{Engine, Plan, Units};
@@ -237,7 +238,19 @@ impl<A: Access> Units for First<'_, A> {
         }
         let nowhere = [Shared::writing(&mut []); 2];
         let sums = self.reducing.as_ref().map_or(nowhere, |reducing| reducing.sums);
-        let sum = self.reducing.as_ref().zip(sum).filter(|(reducing, _)| reducing.given.x.is_some());
+        let mut sum = self.reducing.as_ref().zip(sum);
+        if let Some((reducing, span)) = &sum
+            && let Given { dy, through: Through::Everything, x: Some(x) } = reducing.given
+            && is_short(cut)
+        {
+            for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
+                let tile = Tile { part, ..span.tile.clone() };
+                let (dy, shifts) = (Some(dy), reducing.means);
+                engine.run(ShortRows::<A> { cut, tile, x, dy, shifts, sums });
+            }
+            sum = None;
+        }
+        let sum = sum.filter(|(reducing, _)| reducing.given.x.is_some());
         if sum.is_none() && write.is_none() {
             return;
         }

@@ -5,6 +5,7 @@ use core::ops::Range;
 use bn_core::{Counts, Error, Layout, Problem};
 
 use crate::channels_first::outputs::{Deviations, Normalized};
+use crate::channels_first::short::{ShortRows, is_short};
 use crate::channels_first::strip::{Span, Step};
 use crate::channels_last::Table;
 use crate::engine::{Engine, Plan, Units};
@@ -165,6 +166,16 @@ impl<A: Access> Units for First<'_, A> {
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 taking.sum::<A>(engine, cut, Tile { part, ..span.tile.clone() });
+            }
+            sum = None;
+        } else if let Some((taking, span)) = &sum
+            && is_short(cut)
+        {
+            for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
+                let tile = Tile { part, ..span.tile.clone() };
+                let (x, sums) = (taking.moments.x, taking.sums);
+                let shifts = [taking.shift; 2];
+                engine.run(ShortRows::<A> { cut, tile, x, dy: None, shifts, sums });
             }
             sum = None;
         }

@@ -1,6 +1,7 @@
 //! Tiles of channels-first tensors: rows of one channel's values, some channels beside each other.
 
 pub(crate) mod outputs;
+pub(crate) mod short;
 pub(crate) mod strip;
 
 use bn_core::{DType, Element, Layout};

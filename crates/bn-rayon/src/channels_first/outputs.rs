@@ -54,7 +54,7 @@ pub(crate) trait Sum<A: Access>: Copy {
 }
 
 /// One output value for each element, with `N` coefficients of its channel.
-pub(crate) trait Output<A: Access, const N: usize> {
+pub(crate) trait Output<A: Access, const N: usize>: Copy {
     /// What is read, in lanes.
     type Loaded<S: Simd>: Copy;
 

@@ -20,14 +20,14 @@ use crate::tile::{Cut, Tile};
 pub(crate) const SHORT_ROW: usize = 100;
 
 /// Values of a strip that is written so, at most.
-const SPREAD: usize = 1024;
+pub(super) const SPREAD: usize = 1024;
 
 /// The coefficients of a strip's values.
 #[repr(align(64))]
 struct Spread<R, const N: usize>([[R; SPREAD]; N]);
 
 /// Fewer strips are not worth it.
-const FEW_STRIPS: usize = 8;
+pub(crate) const FEW_STRIPS: usize = 8;
 
 /// Some strips of a unit.
 #[derive(Clone, Debug)]
@@ -210,19 +210,19 @@ where
     }
 
     #[inline(always)]
-    fn cursor<'s, S: Simd>(
-        &'s self,
+    fn cursor<S: Simd>(
+        &self,
         simd: S,
         spread: *const A::Scalar,
         strip: Option<usize>,
-    ) -> Cursor<'s, A, W, S, N, STREAM> {
+    ) -> Cursor<A, W, S, N, STREAM> {
         let Some(((span, output), strip)) = self.write.as_ref().zip(strip) else {
             return Cursor::nothing(simd, self.table);
         };
         let tile = &span.tile;
         let row = row_of(self.cut, tile, strip, tile.channels.start);
         Cursor {
-            output: Some(output),
+            output: Some(*output),
             spread,
             start: row.element,
             table: self.table,
@@ -313,8 +313,10 @@ unsafe fn add_block<A: Access, Q: Sum<A>, S: Simd>(
 }
 
 /// Where a strip is written, vector by vector, across the ends of its rows.
-struct Cursor<'a, A: Access, W, S: Simd, const N: usize, const STREAM: bool> {
-    output: Option<&'a W>,
+struct Cursor<A: Access, W, S: Simd, const N: usize, const STREAM: bool> {
+    /// By value: behind a reference its pointers are read again for every vector, for stores might have
+    /// changed them.
+    output: Option<W>,
     /// What [`Step::spread`] says.
     spread: *const A::Scalar,
     start: usize,
@@ -333,7 +335,7 @@ struct Cursor<'a, A: Access, W, S: Simd, const N: usize, const STREAM: bool> {
 }
 
 impl<A: Access, W: Output<A, N>, S: Simd, const N: usize, const STREAM: bool>
-    Cursor<'_, A, W, S, N, STREAM>
+    Cursor<A, W, S, N, STREAM>
 {
     const LANES: usize = A::Vec::<S>::LANES;
 
@@ -413,10 +415,10 @@ impl<A: Access, W: Output<A, N>, S: Simd, const N: usize, const STREAM: bool>
                 vectors -= 1;
                 continue;
             }
-            let (k, mut at) = (self.k, self.at);
+            let (k, mut at, ahead) = (self.k, self.at, self.ahead);
             for _ in 0..whole {
-                if self.ahead > 0 {
-                    output.prefetch(simd, at + self.ahead);
+                if ahead > 0 {
+                    output.prefetch(simd, at + ahead);
                 }
                 // SAFETY: a vector of the strip, within a row.
                 let mut loaded = unsafe { output.load(simd, at, Self::LANES) };
@@ -443,7 +445,7 @@ impl<A: Access, W: Output<A, N>, S: Simd, const N: usize, const STREAM: bool>
 
     /// Writes `count` lanes with coefficients that are spread out.
     #[inline(always)]
-    fn flat<const TO_MEMORY: bool>(&mut self, simd: S, output: &W, count: usize) {
+    fn flat<const TO_MEMORY: bool>(&mut self, simd: S, output: W, count: usize) {
         let from = self.spread.wrapping_add(self.at - self.start);
         let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); N];
         for (i, k) in k.iter_mut().enumerate() {
@@ -504,7 +506,7 @@ impl<A: Access, W: Output<A, N>, S: Simd, const N: usize, const STREAM: bool>
     #[inline(always)]
     fn turn(&mut self, simd: S) {
         if self.at == self.row_end {
-            if self.output.is_some_and(Output::has_bits) {
+            if self.output.is_some_and(|output| output.has_bits()) {
                 // SAFETY: the row's own bits.
                 unsafe { self.bits.end() };
             }

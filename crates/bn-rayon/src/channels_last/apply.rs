@@ -9,6 +9,7 @@ use super::table::{LoadLanes, Table, period};
 use super::{AHEAD, T0, piece, until_aligned};
 use crate::channels_first::{Given, Taken};
 use crate::run::{Pass, Stage, Through, each_vector, gradient, load, passed, store, store_as};
+use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Real, Simd, Vector};
 use crate::tile::{Cut, Tile};
 
@@ -194,11 +195,14 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
         let (channels, lanes) = (self.cut.problem.channels(), A::Vec::<S>::LANES);
         let first = self.table.first(self.tile.group, channels);
         let (period, mut c) = (period(channels), 0);
+        // By value: behind references pointers are read again for every vector, for stores might have
+        // changed them.
+        let table = self.table.lanes;
         if STREAM {
             let head = until_aligned::<A, S>(self.taken.dx.at(at)).min(end - at);
             if head > 0 {
                 // SAFETY: values of the tile; so below.
-                unsafe { self.vector::<S, false>(simd, at, first, head) };
+                unsafe { self.vector::<S, false>(simd, table, at, first, head) };
                 (at, c) = (at + head, head);
             }
         }
@@ -211,7 +215,7 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
                     simd.prefetch(x.at(ahead).cast());
                 }
                 // SAFETY: the same, aligned where stores bypass the cache.
-                unsafe { self.vector::<S, STREAM>(simd, at, first + c, lanes) };
+                unsafe { self.vector::<S, STREAM>(simd, table, at, first + c, lanes) };
                 (at, c) = (at + lanes, c + lanes);
             }
             if c >= period {
@@ -220,7 +224,7 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
         }
         if at < end {
             // SAFETY: the same.
-            unsafe { self.vector::<S, false>(simd, at, first + c, end - at) };
+            unsafe { self.vector::<S, false>(simd, table, at, first + c, end - at) };
         }
         if STREAM {
             simd.fence();
@@ -235,13 +239,14 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
     unsafe fn vector<S: Simd, const TO_MEMORY: bool>(
         &self,
         simd: S,
+        table: [Shared<A::Scalar>; 6],
         at: usize,
         k: usize,
         count: usize,
     ) {
         let place = k;
         let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 6];
-        for (k, lanes) in k.iter_mut().zip(self.table.lanes) {
+        for (k, lanes) in k.iter_mut().zip(table) {
             // SAFETY: a table has a vector of coefficients from every place of a channel on.
             *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(place), A::Vec::<S>::LANES) };
         }

@@ -192,11 +192,14 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
         let (channels, lanes) = (self.cut.problem.channels(), A::Vec::<S>::LANES);
         let first = self.table.first(self.tile.group, channels);
         let (period, mut c) = (period(channels), 0);
+        // By value: behind references pointers are read again for every vector, for stores might have
+        // changed them.
+        let table = self.table.lanes;
         if STREAM {
             let head = until_aligned::<A, S>(self.io.1.at(at)).min(end - at);
             if head > 0 {
                 // SAFETY: values of the tile; so below.
-                unsafe { self.vector::<S, false>(simd, at, first, head) };
+                unsafe { self.vector::<S, false>(simd, table, at, first, head) };
                 (at, c) = (at + head, head);
             }
         }
@@ -205,7 +208,7 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
             for _ in 0..vectors {
                 simd.prefetch(self.io.0.at(at + AHEAD / size_of::<A::Stored>()).cast());
                 // SAFETY: the same, aligned where stores bypass the cache.
-                unsafe { self.vector::<S, STREAM>(simd, at, first + c, lanes) };
+                unsafe { self.vector::<S, STREAM>(simd, table, at, first + c, lanes) };
                 (at, c) = (at + lanes, c + lanes);
             }
             if c >= period {
@@ -214,7 +217,7 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
         }
         if at < end {
             // SAFETY: the same.
-            unsafe { self.vector::<S, false>(simd, at, first + c, end - at) };
+            unsafe { self.vector::<S, false>(simd, table, at, first + c, end - at) };
         }
         if STREAM {
             simd.fence();
@@ -229,13 +232,14 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
     unsafe fn vector<S: Simd, const TO_MEMORY: bool>(
         &self,
         simd: S,
+        table: [Shared<A::Scalar>; 4],
         at: usize,
         k: usize,
         count: usize,
     ) {
         let place = k;
         let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 4];
-        for (k, lanes) in k.iter_mut().zip(self.table.lanes) {
+        for (k, lanes) in k.iter_mut().zip(table) {
             // SAFETY: a table has a vector of coefficients from every place of a channel on.
             *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(place), A::Vec::<S>::LANES) };
         }

@@ -5,6 +5,8 @@
 //! eight or sixteen beside each other, were slower by half: where rows are a multiple of a page apart
 //! their lines compete for the same few places of the first-level cache.
 
+use core::ops::Range;
+
 use bn_core::Element;
 
 use super::table::LoadLanes;
@@ -17,8 +19,11 @@ use crate::tile::{Cut, Tile};
 /// Rows whose values are added in the lanes' own precision before they go into `f64`.
 const CHAIN: usize = 4;
 
-/// Bytes of a chunk, all operands together.
+/// Bytes of a chunk, all operands together, if it is more than four rows.
 const CHUNK: usize = 16 << 10;
+
+/// How many bytes ahead a row of a larger chunk is asked for.
+const NEAR: usize = 1024;
 
 /// Vectors that are summed downwards side by side.
 const WIDTH: usize = 2;
@@ -61,7 +66,7 @@ fn clear(cut: &Cut, tile: &Tile, sums: [Shared<f64>; 2]) -> [*mut f64; 2] {
 }
 
 /// Two sums over the rows of a tile, of a and of a·b.
-trait Columns<A: Access> {
+pub(crate) trait Columns<A: Access> {
     /// What the values of some channels are compared with.
     type Held<S: Simd>: Copy;
 
@@ -151,28 +156,38 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize>(
     }
 }
 
-/// Adds the values of some rows, all channels of a tile.
+/// Adds the values of some rows. Asks for the rows `far` values further on, or, where `near` is not 0, for
+/// what lies so many values further in these and then for those.
 ///
 /// # Safety
 ///
 /// The tile has these rows, and the sums are its own.
 #[inline(always)]
-unsafe fn add_rows<A: Access, S: Simd>(
+pub(crate) unsafe fn add_rows<A: Access, S: Simd>(
     simd: S,
     columns: &impl Columns<A>,
-    tile: &Tile,
+    channels: &Range<usize>,
     rows: (usize, usize),
-    ahead: usize,
+    [near, far]: [usize; 2],
     to: [*mut f64; 2],
 ) {
-    let (lanes, end) = (A::Vec::<S>::LANES, tile.channels.end);
-    let mut c = tile.channels.start;
-    while c + WIDTH * lanes <= end {
-        // SAFETY: the caller's, in this and all that follow.
-        unsafe { downwards::<A, S, WIDTH>(simd, columns, rows, c, lanes, ahead, to) };
-        c += WIDTH * lanes;
-    }
+    let (lanes, end) = (A::Vec::<S>::LANES, channels.end);
+    let mut c = channels.start;
     while c < end {
+        // The same rows further on, where a chunk is large, and at their end the next rows' beginning.
+        let ahead = if near == 0 {
+            far
+        } else if c + near < end {
+            near
+        } else {
+            near + far - channels.len()
+        };
+        if c + WIDTH * lanes <= end {
+            // SAFETY: the caller's, in this and all that follow.
+            unsafe { downwards::<A, S, WIDTH>(simd, columns, rows, c, lanes, ahead, to) };
+            c += WIDTH * lanes;
+            continue;
+        }
         let count = lanes.min(end - c);
         // SAFETY: the same.
         unsafe { downwards::<A, S, 1>(simd, columns, rows, c, count, ahead, to) };
@@ -196,9 +211,11 @@ fn add_tile<A: Access, S: Simd>(
     let mut r = rows.start;
     while r < rows.end {
         let next = rows.end.min(r + height);
-        let ahead = height * cut.problem.channels();
+        let near = if height * row > CHUNK { NEAR / size_of::<A::Stored>() } else { 0 };
+        let near = if near < cut.problem.channels() { near } else { 0 };
+        let ahead = [near, height * cut.problem.channels()];
         // SAFETY: rows of the tile; the sums are what `clear` says.
-        unsafe { add_rows::<A, S>(simd, columns, tile, (r, next), ahead, to) };
+        unsafe { add_rows::<A, S>(simd, columns, &tile.channels, (r, next), ahead, to) };
         r = next;
     }
 }
@@ -253,7 +270,7 @@ impl<A: Access> Kernel for SumDeviations<'_, A> {
             // SAFETY: the position of a row of the tile.
             if unsafe { mask.get(r) } != 0 {
                 // SAFETY: the row; the sums are what `clear` says.
-                unsafe { add_rows::<A, S>(simd, &self, tile, (r, r + 1), 0, to) };
+                unsafe { add_rows::<A, S>(simd, &self, &tile.channels, (r, r + 1), [0; 2], to) };
             }
         }
     }
