@@ -22,6 +22,7 @@ pub struct Suite<B, P = BetweenCanaries> {
     backend: Made<B>,
     variants: Vec<(String, Made<B>)>,
     plans: Vec<fn(&Self) -> Vec<Trial>>,
+    required: String,
 }
 
 /// A backend that was made, or why it was not.
@@ -54,7 +55,17 @@ impl<B: Backend + 'static> Suite<B, Exact> {
 impl<B: Backend + 'static, P: Place<B::Memory>> Suite<B, P> {
     fn placed(name: &'static str, made: Result<B, Error>, place: P) -> Self {
         let backend = made.map(Arc::new).map_err(|error| error.to_string());
-        Self { name, label: None, place, backend, variants: Vec::new(), plans: Vec::new() }
+        let required = std::env::var(REQUIRE).unwrap_or_default();
+        let (label, variants, plans) = (None, Vec::new(), Vec::new());
+        Self { name, label, place, backend, variants, plans, required }
+    }
+
+    /// What must be there, as `BN_REQUIRE` lists it: names of backends and of variants, `name/variant`,
+    /// with commas between. The absence of one of them fails its trials.
+    #[must_use]
+    pub fn require(mut self, names: &str) -> Self {
+        self.required = format!("{},{names}", self.required);
+        self
     }
 
     /// Puts `label/` in front of every trial's name: for a second suite in the same program.
@@ -157,8 +168,8 @@ impl<B: Backend + 'static, P: Place<B::Memory>> Suite<B, P> {
                     || self.name.to_owned(),
                     |variant| format!("{}/{variant}", self.name),
                 );
-                let listed = std::env::var(REQUIRE).unwrap_or_default();
-                let required = listed.split(',').any(|required| required.trim() == name);
+                let mut listed = self.required.split(',');
+                let required = listed.any(|required| required.trim() == name);
                 Subject::Absent(Absence { reason: reason.clone(), required })
             }
         }

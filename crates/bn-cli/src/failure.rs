@@ -62,10 +62,25 @@ impl From<bn::Error> for Failure {
     fn from(error: bn::Error) -> Self {
         match error {
             bn::Error::Core(error) => error.into(),
-            bn::Error::UnknownBackend { .. } | bn::Error::NoThreads => {
+            bn::Error::UnknownBackend { .. } | bn::Error::Threads { .. } => {
                 Self::BadInput(error.to_string())
             }
             _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What is wrong with Caffe's files and nets is bad input, unreadable files included; what a backend
+/// says is told apart as above.
+impl From<bn_caffe::Error> for Failure {
+    fn from(error: bn_caffe::Error) -> Self {
+        match error {
+            bn_caffe::Error::Backend { layer, source } => match Self::from(source) {
+                Self::BadInput(message) => Self::BadInput(format!("layer \"{layer}\": {message}")),
+                Self::Failed(message) => Self::Failed(format!("layer \"{layer}\": {message}")),
+                Self::ReaderGone => Self::ReaderGone,
+            },
+            other => Self::BadInput(other.to_string()),
         }
     }
 }

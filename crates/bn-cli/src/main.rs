@@ -1,7 +1,8 @@
 //! The program `bn`: batch normalisation of tensors in files, forward and backward, on every backend.
 //!
 //! `bn backends` lists the backends, `bn run` normalises and writes the results, `bn compare` holds
-//! every backend against f64 arithmetic. `bn help` says more.
+//! every backend against f64 arithmetic, `bn caffe` reads, runs, folds and converts Caffe's files.
+//! `bn help` says more.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -9,6 +10,7 @@ mod command;
 mod failure;
 mod layer;
 mod out_dir;
+mod out_files;
 mod progress;
 mod report;
 mod tensor;
@@ -30,5 +32,6 @@ fn execute() -> Result<(), Failure> {
         Command::Backends(args) => command::backends(&args),
         Command::Run(args) => command::run(&args),
         Command::Compare(args) => command::compare(&args),
+        Command::Caffe(args) => command::caffe(&args),
     }
 }

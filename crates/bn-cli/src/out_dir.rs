@@ -89,7 +89,7 @@ impl OutDir {
             Failure::Failed(format!("{}: .{format} cannot hold {dtype}", place.display()))
         })?;
         let write = || {
-            let mut file = self.temporary()?;
+            let mut file = temporary(&self.dir)?;
             file.write_all(&header)?;
             file.write_all(&output.values.little_endian_bytes())?;
             file.flush()?;
@@ -98,21 +98,21 @@ impl OutDir {
         let file = write().map_err(|error| failed(&place, &error))?;
         Ok((file, place))
     }
+}
 
-    /// An empty file in the same directory, with the permissions of any new file.
-    fn temporary(&self) -> io::Result<NamedTempFile> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".bn-").suffix(".tmp");
-        if let Some(permissions) = new_file_permissions() {
-            builder.permissions(permissions);
-        }
-        builder.tempfile_in(&self.dir)
+/// An empty file in a directory, with the permissions of any new file.
+pub(crate) fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".bn-").suffix(".tmp");
+    if let Some(permissions) = new_file_permissions() {
+        builder.permissions(permissions);
     }
+    builder.tempfile_in(dir)
 }
 
 /// Moves every file to its place. Where one cannot be moved, those before it are taken back and what
 /// they replaced is restored.
-fn commit(files: Vec<(NamedTempFile, PathBuf)>) -> Result<(), Failure> {
+pub(crate) fn commit(files: Vec<(NamedTempFile, PathBuf)>) -> Result<(), Failure> {
     let mut done: Vec<(PathBuf, Option<TempPath>)> = Vec::new();
     for (file, place) in files {
         let moved = set_aside(&place).and_then(|replaced| {
@@ -145,7 +145,7 @@ fn set_aside(place: &Path) -> io::Result<Option<TempPath>> {
     Ok(Some(aside))
 }
 
-fn failed(place: &Path, error: &io::Error) -> Failure {
+pub(crate) fn failed(place: &Path, error: &io::Error) -> Failure {
     Failure::Failed(format!("{}: cannot be written: {error}", place.display()))
 }
 

@@ -22,7 +22,21 @@ pub enum Epilogue<'a, T: Element, M: Memory> {
     },
 }
 
-impl<T: Element, M: Memory> Epilogue<'_, T, M> {
+impl<'a, T: Element, M: Memory> Epilogue<'a, T, M> {
+    /// The same for a shorter time, so that it can be used again afterwards.
+    pub fn reborrow<'b>(&'b mut self) -> Epilogue<'b, T, M>
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::None => Epilogue::None,
+            Self::Relu { bits } => Epilogue::Relu { bits: bits.as_deref_mut() },
+            Self::AddRelu { residual, bits } => {
+                Epilogue::AddRelu { residual: &**residual, bits: bits.as_deref_mut() }
+            }
+        }
+    }
+
     /// The features that this epilogue asks of a backend.
     pub fn needs(&self) -> impl Iterator<Item = Feature> + use<T, M> {
         let (relu, add, bits) = match self {

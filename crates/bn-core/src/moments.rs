@@ -25,15 +25,18 @@ pub struct ChannelMoments {
 }
 
 impl ChannelMoments {
-    /// The moments of `values`, in two passes.
+    /// The moments of `values`, in three passes: a mean, that mean made exact, and M2.
     #[must_use]
     pub fn of(values: &[f64]) -> Self {
-        let Some(&shift) = values.first() else {
+        let Some(&first) = values.first() else {
             return Self::default();
         };
+        // From the deviations of one of the values the mean of a constant channel is exactly that
+        // constant; from those of a mean, it is right even where that one value lay far off.
         let count = values.len() as f64;
-        // Shifted by one of the values: a constant channel then has exactly that mean.
-        let mean = shift + values.iter().map(|value| value - shift).sum::<f64>() / count;
+        let mean_from =
+            |shift: f64| shift + values.iter().map(|value| value - shift).sum::<f64>() / count;
+        let mean = mean_from(mean_from(first));
         let m2 = values.iter().map(|value| (value - mean).powi(2)).sum();
         Self { count: values.len() as u64, mean, m2 }
     }
@@ -109,6 +112,16 @@ mod tests {
             approx::assert_relative_eq!(merged.mean, whole.mean, max_relative = 1e-15);
             approx::assert_relative_eq!(merged.m2, whole.m2, max_relative = 1e-12);
         }
+    }
+
+    #[test]
+    fn a_first_value_far_off_does_no_harm() {
+        let values: Vec<f64> =
+            core::iter::once(1e15).chain((0..4095).map(|i| f64::from(i % 7) - 3.0)).collect();
+        let mirrored: Vec<f64> = values.iter().rev().copied().collect();
+        let (first, last) = (ChannelMoments::of(&values), ChannelMoments::of(&mirrored));
+        approx::assert_relative_eq!(first.mean, last.mean, max_relative = 1e-15);
+        approx::assert_relative_eq!(first.m2, last.m2, max_relative = 1e-12);
     }
 
     #[test]

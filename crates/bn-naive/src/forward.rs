@@ -20,15 +20,21 @@ pub(crate) fn moments<T: Element>(request: Moments<'_, T, HostMemory>) {
                 indexed.map(|(_, x)| x.to_f64())
             };
 
-            // Taken from the deviations of the first value, the mean of a constant channel is that
-            // constant exactly.
-            let shift = values().next().expect("a checked mask leaves a valid position");
-            let (mut count, mut sum) = (0.0, 0.0);
-            for x in values() {
-                count += 1.0;
-                sum += x - shift;
-            }
-            let average = shift + sum / count;
+            // Taken from the deviations of a value, the mean of a constant channel is that constant
+            // exactly. The first value may lie far off; from a mean found once, the deviations are
+            // as small as they get, and what the first sum lost comes back. An infinite mean has no
+            // deviations and stays what it is.
+            let mean_from = |shift: f64| {
+                let (mut count, mut sum) = (0.0, 0.0);
+                for x in values() {
+                    count += 1.0;
+                    sum += x - shift;
+                }
+                shift + sum / count
+            };
+            let first_value = values().next().expect("a checked mask leaves a valid position");
+            let rough = mean_from(first_value);
+            let average = if rough.is_finite() { mean_from(rough) } else { rough };
             let of = problem.statistic(first, c);
             mean[of] = average;
             m2[of] = values().map(|x| (x - average) * (x - average)).sum();

@@ -36,9 +36,14 @@ pub enum Error {
         /// Why each known one cannot.
         reasons: Vec<String>,
     },
-    /// A limit of 0 threads.
-    #[error("0 threads; expected at least 1")]
-    NoThreads,
+    /// A number of threads that is 0, or so large that it must be a mistake.
+    #[error("{found} threads; expected 1 to {most}")]
+    Threads {
+        /// The number.
+        found: usize,
+        /// The largest that is taken, [`Options::MOST_THREADS`](crate::Options::MOST_THREADS).
+        most: usize,
+    },
 
     /// A layer of 0 channels.
     #[error("a layer of 0 channels; expected at least 1")]

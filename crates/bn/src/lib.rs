@@ -112,6 +112,11 @@
 //! [`Error`] names what was found and what was expected. After an error the layer is what it was.
 #![forbid(unsafe_code)]
 
+/// The README's examples, run as tests.
+#[cfg(all(doctest, any(feature = "rayon", feature = "naive")))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 pub mod checkpoint;
 mod dense;
 mod error;

@@ -63,6 +63,9 @@ fn what_nobody_knows_is_refused_with_what_there_is() {
             format!("there is no backend {name}; expected one of auto, rayon, naive")
         );
     }
-    let none = bn::open::<f32>("auto", &Options::default().with_threads(0)).err().unwrap();
-    assert!(matches!(none, Error::NoThreads));
+    for threads in [0, Options::MOST_THREADS + 1, usize::MAX] {
+        let options = Options::default().with_threads(threads);
+        let error = bn::open::<f32>("auto", &options).err().unwrap();
+        assert!(matches!(error, Error::Threads { found, most: 1024 } if found == threads));
+    }
 }

@@ -38,10 +38,6 @@ pub(super) struct Output<M: Memory, P: Place<M>, E: Scalar> {
 }
 
 impl<M: Memory, P: Place<M>, E: Scalar> Output<M, P, E> {
-    pub fn view(&self) -> &M::Buffer<E> {
-        self.operand.view()
-    }
-
     pub fn view_mut(&mut self) -> &mut M::Buffer<E> {
         self.operand.view_mut()
     }

@@ -2,7 +2,7 @@
 //!
 //! Written apart from every backend, on `f64` copies of the inputs: it shares no code with what it judges,
 //! not even the arithmetic of indices. What judges the reference is PyTorch (the golden files) and
-//! differentiation by differences (`tests/reference.rs` of this package).
+//! differentiation by differences (`tests/reference.rs` in this package).
 //!
 //! ```
 //! use bn_conformance::reference::{Moments, Normalizer};

@@ -8,12 +8,12 @@ use crate::call::{
     ApplyCall, From, How, MaskOf, MomentsCall, NormalizeCall, Operations, Passed, ReduceCall, Sums,
     Tail,
 };
-use crate::compare::Verdict;
+use crate::compare::{Verdict, same_bits};
 use crate::data::{Case, narrow, wide};
 use crate::expect::{
     Affine, BackwardInputs, ExpectedGradients, ExpectedStatistics, expected_m2, expected_y,
 };
-use crate::reference::{Backward, Moments};
+use crate::reference::{Backward, Moments, pack_bits};
 use crate::trial::Plan;
 
 const SHAPES: [&[usize]; 3] = [&[6, 19, 5, 3], &[4, 2, 67], &[12, 33]];
@@ -81,11 +81,34 @@ fn moments<T: Element>(operations: &dyn Operations<T>, case: &Case<T>, mask: boo
 }
 
 fn normalize<T: Element>(operations: &dyn Operations<T>, case: &Case<T>, _: bool) -> Verdict {
+    let supports = |feature| operations.capabilities().supports(feature);
+    normalize_with(operations, case, Tail::None)?;
+    if supports(Feature::Relu) {
+        normalize_with(operations, case, Tail::Relu { bits: false })?;
+    }
+    if supports(Feature::AddRelu) {
+        let bits = supports(Feature::ActivationBits);
+        normalize_with(operations, case, Tail::AddRelu { residual: &case.residual, bits })?;
+    }
+    Ok(())
+}
+
+fn normalize_with<T: Element>(
+    operations: &dyn Operations<T>,
+    case: &Case<T>,
+    tail: Tail<'_, T>,
+) -> Verdict {
     let problem = case.problem;
     let (mean, inv_std) = (&case.given.0[..], &case.given.1[..]);
     let (gamma, beta) = (wide(&case.gamma), wide(&case.beta));
+    let (residual, relu, bits) = match tail {
+        Tail::None => (None, false, false),
+        Tail::Relu { bits } => (None, true, bits),
+        Tail::AddRelu { residual, bits } => (Some(wide(residual)), true, bits),
+    };
     let statistics = ExpectedStatistics::given(mean, inv_std);
-    let affine = Affine { gamma: Some(&gamma), beta: Some(&beta), residual: None, relu: false };
+    let residual = residual.as_deref();
+    let affine = Affine { gamma: Some(&gamma), beta: Some(&beta), residual, relu };
     let expected = expected_y(&problem, T::DTYPE, &statistics, &wide(&case.x), affine);
     let call = NormalizeCall {
         problem,
@@ -94,10 +117,16 @@ fn normalize<T: Element>(operations: &dyn Operations<T>, case: &Case<T>, _: bool
         inv_std,
         gamma: Some(&case.gamma),
         beta: Some(&case.beta),
-        tail: Tail::None,
+        tail,
     };
     let found = operations.normalize(&call, How::default())?.written()?;
-    expected.meets("y", &found.y)
+    expected.meets("y", &found.y)?;
+    if bits {
+        let open: Vec<bool> = found.y.iter().map(|y| y.to_f64() > 0.0).collect();
+        let found = found.bits.ok_or("the bits are gone")?;
+        same_bits("bits", &found, &pack_bits(&problem, &open))?;
+    }
+    Ok(())
 }
 
 /// Gradients of a case through its given statistics, behind a ReLU whose output is the residual.
@@ -148,7 +177,7 @@ fn apply<T: Element>(operations: &dyn Operations<T>, case: &Case<T>, mask: bool)
         problem,
         dy: if has_relu { &case.dy } else { &dy },
         passed: if has_relu { Passed::Output(&case.residual) } else { Passed::All },
-        dresidual: false,
+        dresidual: operations.capabilities().supports(Feature::AddRelu),
         inv_std: &case.given.1,
         gamma: Some(&case.gamma),
         sums: Some(Sums {
@@ -162,6 +191,10 @@ fn apply<T: Element>(operations: &dyn Operations<T>, case: &Case<T>, mask: bool)
     };
     let found = operations.apply(&call, How::default())?.written()?;
     expected.dx_of_sums.meets("dx", &found.dx)?;
+    if call.dresidual {
+        let found = found.dresidual.ok_or("dresidual is gone")?;
+        expected.dresidual.meets("dresidual", &found)?;
+    }
     synchronised(operations, case, &call)
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct LayerArgs {
     /// Weight in the running update, from 0 to 1, or cumulative for the plain average of all batches,
     /// this one being the first. 0.1 by default, or 0.9 with --momentum-convention old, which is the
     /// same update.
-    #[arg(long, value_name = "NUMBER|cumulative", allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER|cumulative", allow_hyphen_values = true)]
     momentum: Option<MomentumArg>,
     /// Whose weight --momentum is: the new value's (PyTorch) or the old one's (Keras, ONNX).
     #[arg(long, value_enum, default_value_t = Direction::New)]
@@ -26,7 +26,7 @@ pub(crate) struct LayerArgs {
     #[arg(long, value_enum, default_value_t = VarianceArg::Unbiased)]
     running_variance: VarianceArg,
     /// Added to the variance inside the root; above 0.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1e-5, allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1e-5, allow_hyphen_values = true)]
     pub(crate) eps: f64,
     /// Where the channels lie.
     #[arg(long, value_enum, default_value_t = LayoutArg::ChannelsFirst)]

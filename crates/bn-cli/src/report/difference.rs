@@ -9,7 +9,7 @@ use crate::tensor::{View, with_view};
 pub(crate) struct Difference {
     /// The largest |result − reference|.
     pub(crate) absolute: f64,
-    /// That difference in units in the last place of the result's type, taken at that value.
+    /// That difference in units in the last place of the unit's type, taken at that value.
     pub(crate) ulp: f64,
     /// That difference relative to the largest |reference|.
     pub(crate) relative: f64,
@@ -24,12 +24,12 @@ pub(crate) struct Difference {
 }
 
 impl Difference {
-    /// Compares value by value.
-    pub(crate) fn of(result: View<'_>, reference: &[f64]) -> Self {
-        with_view!(result, result => Self::of_slice(result, reference))
+    /// Compares value by value; an ulp is that of the type `unit`.
+    pub(crate) fn of(result: View<'_>, reference: &[f64], unit: DType) -> Self {
+        with_view!(result, result => Self::of_slice(result, reference, unit))
     }
 
-    fn of_slice<E: Element>(result: &[E], reference: &[f64]) -> Self {
+    fn of_slice<E: Element>(result: &[E], reference: &[f64], unit: DType) -> Self {
         let mut difference = Self::default();
         let mut scale = 0.0f64;
         for (index, (&found, &expected)) in result.iter().zip(reference).enumerate() {
@@ -41,10 +41,10 @@ impl Difference {
             if found == rounded || (found.to_f64().is_nan() && expected.is_nan()) {
                 let rounding = (found.to_f64() - expected).abs();
                 if rounding.is_finite() {
-                    difference.note::<E>(index, found.to_f64(), expected);
+                    difference.note(index, [found.to_f64(), expected], unit);
                 }
             } else if found.to_f64().is_finite() && expected.is_finite() {
-                difference.note::<E>(index, found.to_f64(), expected);
+                difference.note(index, [found.to_f64(), expected], unit);
             } else {
                 difference.not_comparable += 1;
             }
@@ -55,9 +55,9 @@ impl Difference {
         difference
     }
 
-    fn note<E: Element>(&mut self, index: usize, found: f64, expected: f64) {
+    fn note(&mut self, index: usize, [found, expected]: [f64; 2], unit: DType) {
         let absolute = (found - expected).abs();
-        let ulp = absolute / ulp(E::DTYPE, found.abs().max(expected.abs()));
+        let ulp = absolute / ulp(unit, found.abs().max(expected.abs()));
         self.largest_ulp = self.largest_ulp.max(ulp);
         if absolute > self.absolute {
             (self.absolute, self.ulp, self.index) = (absolute, ulp, index);
@@ -100,7 +100,7 @@ mod tests {
     fn the_largest_difference_is_found_where_it_is() {
         let (ulp, reference) = (f64::from(f32::EPSILON), [4.0, -8.0, 1.0]);
         let result = [4.0f32, -8.0, 1.0 + 3.0 * f32::EPSILON];
-        let difference = Difference::of(View::F32(&result), &reference);
+        let difference = Difference::of(View::F32(&result), &reference, DType::F32);
         assert_eq!((difference.index, difference.ulp), (2, 3.0));
         assert_eq!((difference.absolute, difference.relative), (3.0 * ulp, 3.0 * ulp / 8.0));
     }
@@ -109,7 +109,7 @@ mod tests {
     fn what_cannot_be_subtracted_is_counted() {
         let (nan, inf) = (f32::NAN, f32::INFINITY);
         let of = |result: f32, reference| {
-            Difference::of(View::F32(&[result]), &[reference]).not_comparable
+            Difference::of(View::F32(&[result]), &[reference], DType::F32).not_comparable
         };
         assert_eq!(of(nan, f64::NAN), 0);
         assert_eq!(of(nan, 1.0), 1);

@@ -190,6 +190,7 @@ fn settings_that_do_not_hold() {
     refused(path, &format!("{x} --epilogue add-relu"), &["expected --residual"]);
     refused(path, &format!("{x} --residual x.npy"), &["--epilogue add-relu"]);
     refused(path, &format!("{x} --threads 0"), &["threads"]);
+    refused(path, &format!("{x} --threads 100000"), &["100000 threads", "1 to 1024"]);
     refused(path, &format!("{x} --backend abacus"), &["abacus", "auto", "naive"]);
     refused(path, &format!("{x} --layout sideways"), &["sideways", "channels-first"]);
     refused(path, "run", &["--x"]);

@@ -63,6 +63,10 @@ pub struct Options {
 }
 
 impl Options {
+    /// The most threads that [`open`] takes: far more than any machine runs at once, and few enough
+    /// that starting them takes no time worth speaking of.
+    pub const MOST_THREADS: usize = 1024;
+
     /// The same options with at most this many threads.
     #[must_use]
     pub fn with_threads(mut self, threads: impl Into<Option<usize>>) -> Self {
@@ -151,14 +155,15 @@ pub fn backends() -> Vec<BackendEntry> {
 /// # Errors
 ///
 /// [`Error::UnknownBackend`], [`Error::LeftOut`], [`Error::NoBackend`] where `auto` finds none,
-/// [`Error::NoThreads`], and [`core::Error::Unavailable`](bn_core::Error::Unavailable) or
+/// [`Error::Threads`], and [`core::Error::Unavailable`](bn_core::Error::Unavailable) or
 /// [`core::Error::UnsupportedElement`](bn_core::Error::UnsupportedElement) from the backend.
 pub fn open<T: Element>(
     choice: impl Into<Choice>,
     options: &Options,
 ) -> Result<Box<HostBackend<T>>, Error> {
-    if options.threads == Some(0) {
-        return Err(Error::NoThreads);
+    let most = Options::MOST_THREADS;
+    if let Some(found) = options.threads.filter(|threads| !(1..=most).contains(threads)) {
+        return Err(Error::Threads { found, most });
     }
     match choice.into() {
         Choice::Auto => fastest(options),
