@@ -4,10 +4,10 @@ use core::ops::Range;
 
 use bn_core::{Counts, Error, Layout, Problem, SavedTensor};
 
-use crate::channels_first::{Given, Taken};
 use crate::channels_first::outputs::{Gradient, GradientSum};
 use crate::channels_first::short::{ShortRows, is_short};
 use crate::channels_first::strip::{Span, Step};
+use crate::channels_first::{Given, Taken};
 use crate::channels_last::Table;
 use crate::engine::{Engine, Plan, Units};
 use crate::forward::{fold_parts, gather, lanes};
@@ -123,7 +123,15 @@ pub(crate) fn backward<A: Access>(
             Layout::ChannelsFirst => {
                 let plan = &plan;
                 let work = First::<A> {
-                    engine, plan, reducing, normalizer, given, make, table, marks, stream,
+                    engine,
+                    plan,
+                    reducing,
+                    normalizer,
+                    given,
+                    make,
+                    table,
+                    marks,
+                    stream,
                 };
                 engine.by_units(plan, &work);
             }
@@ -135,11 +143,19 @@ pub(crate) fn backward<A: Access>(
                         let cut = &cut;
                         if matches!(given.through, Through::Everything) {
                             engine.run(last::SumGradients::<A, true> {
-                                cut, tile, given, means, sums,
+                                cut,
+                                tile,
+                                given,
+                                means,
+                                sums,
                             });
                         } else {
                             engine.run(last::SumGradients::<A, false> {
-                                cut, tile, given, means, sums,
+                                cut,
+                                tile,
+                                given,
+                                means,
+                                sums,
                             });
                         }
                     });
@@ -261,10 +277,17 @@ impl<A: Access> Units for First<'_, A> {
                     let (Given { dy, through, x }, means) = (reducing.given, reducing.means);
                     Some((span, GradientSum::<A, $plain> { dy, through, x: x?, means }))
                 });
-                let write = write.map(|(make, span)| {
-                    (span, Gradient::<_, $plain> { given, taken: make.taken })
-                });
-                engine.run(Step::<A, _, _, 6, $stream> { cut, sum, write, table, sums, ahead, next })
+                let write = write
+                    .map(|(make, span)| (span, Gradient::<_, $plain> { given, taken: make.taken }));
+                engine.run(Step::<A, _, _, 6, $stream> {
+                    cut,
+                    sum,
+                    write,
+                    table,
+                    sums,
+                    ahead,
+                    next,
+                })
             }};
         }
         let is_open = matches!(given.through, Through::Everything);

@@ -112,7 +112,13 @@ impl Engine {
             Layout::ChannelsFirst if cut.cuts_rows() => 1,
             Layout::ChannelsFirst => {
                 let short = problem.spatial() <= SHORT_ROW;
-                let strip = if short { STRIP / 2 } else if both { STRIP } else { LONG_STRIP };
+                let strip = if short {
+                    STRIP / 2
+                } else if both {
+                    STRIP
+                } else {
+                    LONG_STRIP
+                };
                 // Enough units that threads finish together.
                 let most = (problem.channels() / (4 * workers)).max(1);
                 width(problem.spatial() * size, strip).min(most)

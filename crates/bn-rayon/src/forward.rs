@@ -210,7 +210,15 @@ impl<A: Access> Units for First<'_, A> {
                 let write = write.map(|(apply, span)| {
                     (span, Normalized::<_, $finish> { io: apply.io, finish: apply.finish })
                 });
-                engine.run(Step::<A, _, _, 4, $stream> { cut, sum, write, table, sums, ahead, next })
+                engine.run(Step::<A, _, _, 4, $stream> {
+                    cut,
+                    sum,
+                    write,
+                    table,
+                    sums,
+                    ahead,
+                    next,
+                })
             }};
         }
         let finish = write.as_ref().is_some_and(|(apply, _)| apply.finish.is_some());
@@ -332,7 +340,8 @@ impl<T: bn_core::Element, R: Real> Taking<'_, T, R> {
             let mut todo = Some(channels.clone());
             for round in 0..ROUNDS {
                 let Some(range) = todo.take() else { break };
-                let precision = if round == 0 { precision::<A>(&problem) } else { Precision::Double };
+                let precision =
+                    if round == 0 { precision::<A>(&problem) } else { Precision::Double };
                 let count = self.moments.counts.of(group) as f64;
                 let mut again: Option<Range<usize>> = None;
                 let first = group * problem.channels();

@@ -62,10 +62,8 @@ impl Tensors {
         let problem = *problem;
         let io = InOut::new(&x[..], &mut y[..]);
         let saved = SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] };
-        let request = ForwardTraining {
-            gamma: Some(&gamma[..]),
-            ..ForwardTraining::new(problem, io, saved)
-        };
+        let request =
+            ForwardTraining { gamma: Some(&gamma[..]), ..ForwardTraining::new(problem, io, saved) };
         backend.forward_training(request.check()?)?;
         let io = InOut::new(&x[..], &mut y[..]);
         let statistics = FixedStatistics::Given { mean: &mean[..], inv_std: &inv_std[..] };

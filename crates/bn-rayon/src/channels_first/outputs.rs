@@ -328,11 +328,7 @@ impl<A: Access, const PLAIN: bool> Sum<A> for GradientSum<A, PLAIN> {
         s: usize,
         count: usize,
     ) -> (A::Vec<S>, A::Vec<S>) {
-        let pass = if PLAIN {
-            Pass::Everything
-        } else {
-            self.through.from(row.element, row.byte)
-        };
+        let pass = if PLAIN { Pass::Everything } else { self.through.from(row.element, row.byte) };
         // SAFETY: the caller's.
         let dy = unsafe { passed::<A, S>(simd, self.dy.at(row.element), pass, s, count) };
         // SAFETY: the caller's.

@@ -127,7 +127,8 @@ impl<A: Access> Kernel for ShortRows<'_, A> {
                 }
                 n = rows.1;
             }
-            let place = self.tile.part * problem.statistics() + self.tile.group * problem.channels();
+            let place =
+                self.tile.part * problem.statistics() + self.tile.group * problem.channels();
             for (from, to) in sums.iter().zip(self.sums) {
                 for (values, c) in from.0.chunks_exact(spatial).zip(channels.clone()) {
                     // SAFETY: the place of this tile's part and channel, which no other tile has.

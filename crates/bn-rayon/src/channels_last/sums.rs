@@ -291,9 +291,7 @@ pub(crate) struct SumGradients<'a, A: Access, const PLAIN: bool> {
     pub(crate) sums: [Shared<f64>; 2],
 }
 
-impl<A: Access, const PLAIN: bool> Columns<A>
-    for (SumGradients<'_, A, PLAIN>, Shared<A::Stored>)
-{
+impl<A: Access, const PLAIN: bool> Columns<A> for (SumGradients<'_, A, PLAIN>, Shared<A::Stored>) {
     type Held<S: Simd> = [A::Vec<S>; 2];
 
     #[inline(always)]
