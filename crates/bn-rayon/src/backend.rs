@@ -70,8 +70,8 @@ impl RayonBackend {
         self
     }
 
-    /// The same for a last-level cache of that many bytes; outputs that do not fit in half of it are
-    /// written past it. Changes no bit of any result. By default the size that the machine tells.
+    /// The same for a last-level cache of that many bytes; outputs that do not fit in a quarter of it
+    /// are written past it. Changes no bit of any result. By default the size that the machine tells.
     #[must_use]
     pub fn with_cache(mut self, bytes: usize) -> Self {
         self.engine.cache = bytes;
