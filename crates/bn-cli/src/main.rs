@@ -8,6 +8,7 @@
 mod args;
 mod command;
 mod failure;
+mod interrupt;
 mod layer;
 mod out_dir;
 mod out_files;
@@ -21,6 +22,7 @@ use args::Command;
 use failure::Failure;
 
 fn main() -> ExitCode {
+    interrupt::prepare();
     match execute() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

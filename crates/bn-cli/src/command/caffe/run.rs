@@ -15,6 +15,7 @@ use super::results::{Results, Row};
 use super::{line, plain};
 use crate::args::{CaffeRunArgs, Named, NumericsArg, PhaseArg};
 use crate::failure::Failure;
+use crate::out_dir::check_dir;
 use crate::out_files;
 use crate::progress::Progress;
 use crate::report::{number, print_json, shape, table, write_out};
@@ -131,11 +132,8 @@ fn run_as<T: Real + Stored>(
 /// Checks every place, then writes.
 fn write(args: &CaffeRunArgs, results: &mut Results<'_>) -> Result<(), Failure> {
     let dir = &args.out_dir;
+    check_dir(dir)?;
     if dir.exists() {
-        if !dir.is_dir() {
-            let shown = dir.display();
-            return Err(Failure::BadInput(format!("--out-dir {shown}: is not a directory")));
-        }
         let places: Vec<_> = results.files.iter().map(|(place, _)| ("", &**place)).collect();
         out_files::plan(&places, &input_files(args))?;
     }
