@@ -24,6 +24,7 @@
 mod aligned;
 mod arena;
 mod case;
+pub mod device;
 pub mod limit;
 mod operation;
 pub mod rounds;

@@ -9,6 +9,7 @@ mod caffe;
 mod cargo;
 mod ci;
 mod conformance;
+mod ptx;
 mod table;
 mod tidy;
 mod workspace;
@@ -32,6 +33,7 @@ enum Task {
     Ci(ci::Arguments),
     Conformance(conformance::Arguments),
     Bench(bench::Arguments),
+    Ptx(ptx::Arguments),
     CaffeOracle(caffe::OracleArguments),
     CaffeModels(caffe::ModelsArguments),
 }
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Task::Ci(arguments) => ci::run(&workspace, &arguments),
         Task::Conformance(arguments) => conformance::run(&workspace, &arguments),
         Task::Bench(arguments) => bench::run(&workspace, &arguments),
+        Task::Ptx(arguments) => ptx::run(&workspace, &arguments),
         Task::CaffeOracle(arguments) => caffe::oracle(&workspace, &arguments),
         Task::CaffeModels(arguments) => caffe::models(&workspace, &arguments),
     });

@@ -62,6 +62,7 @@
 //! | feature | name | what it is | default |
 //! |---|---|---|---|
 //! | `rayon` | `rayon` | all cores of the CPU, SIMD, the same bits for any number of threads | yes |
+//! | `cuda` | `cuda` | NVIDIA GPUs, found at run time: no toolkit to build. Here by way of copies; `bn::cuda` on device memory | no |
 //! | `naive` | `naive` | the formulas as loops in `f64`, for reading and for comparison | yes |
 //! | `candle` | `candle` | candle's tensor operations on its CPU device; with it comes the layer for candle's users | no |
 //!
@@ -131,6 +132,8 @@ pub use bn_core::{
     Capabilities, ChannelMoments, DType, Device, Element, Feature, HostBackend, Layout, Mode,
     Momentum, Problem, RunningVariance, Seen, SingleValue, bf16, f16,
 };
+#[cfg(feature = "cuda")]
+pub use bn_cuda as cuda;
 #[cfg(feature = "naive")]
 pub use bn_naive as naive;
 #[cfg(feature = "rayon")]

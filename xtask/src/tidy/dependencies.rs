@@ -36,7 +36,7 @@ impl Layer {
             "bn-candle" => Self::Framework,
             "bn-caffe" => Self::Format,
             "bn" => Self::Facade,
-            "bn-cli" | "bn-bench" => Self::Tool,
+            "bn-cli" | "bn-bench" | "bn-cuda-emulation" => Self::Tool,
             "xtask" => Self::Tasks,
             _ => Self::Backend,
         }
@@ -95,6 +95,7 @@ mod tests {
             ("bn-cli", "bn"),
             ("bn-cli", "bn-caffe"),
             ("bn-bench", "bn-conformance"),
+            ("bn-cuda-emulation", "bn-cuda"),
         ];
         let forbidden = [
             ("bn-core", "bn-naive"),
@@ -105,6 +106,7 @@ mod tests {
             ("bn-conformance", "bn-naive"),
             ("bn-caffe", "bn"),
             ("bn", "bn-cli"),
+            ("bn-cuda", "bn-cuda-emulation"),
             ("xtask", "bn-core"),
         ];
         for (from, to) in allowed {

@@ -22,10 +22,11 @@ const UNFINISHED: [&str; 5] = [
 ];
 
 /// The packages that have unsafe code, and what for. All others forbid it in every library and program.
-const UNSAFE_PACKAGES: [(&str, &str); 4] = [
+const UNSAFE_PACKAGES: [(&str, &str); 5] = [
     ("bn-bench", "stores that bypass the cache, in the copy that is the limit"),
     ("bn-candle", "advice to the system about the memory of large outputs"),
     ("bn-cuda", "calls of the driver"),
+    ("bn-cuda-emulation", "calls of kernels compiled for the CPU"),
     ("bn-rayon", "SIMD kernels and outputs shared between threads"),
 ];
 

@@ -39,6 +39,9 @@ pub(super) fn known<T: Element>() -> impl Iterator<Item = Known<T>> {
             None => bn_rayon::RayonBackend::new(),
             Some(threads) => bn_rayon::RayonBackend::with_threads(threads)?,
         }))),
+        // Behind rayon, because the data lie on the host: the copies to the device and back take longer
+        // than a CPU takes for the work itself.
+        row!("cuda", "cuda", |_| Ok(Box::new(bn_core::Staged::new(bn_cuda::CudaBackend::new(0)?)))),
         row!("naive", "naive", |_| Ok(Box::new(bn_naive::NaiveBackend))),
         // On the CPU: a device of candle's is for who has tensors there, by `bn::candle::CandleBackend`.
         row!("candle", "candle", |_| Ok(Box::new(bn_core::Staged::new(

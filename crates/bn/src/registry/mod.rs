@@ -20,7 +20,8 @@ use known::{Known, known};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Choice {
-    /// The fastest one that is available and computes in the element type: `rayon`, then `naive`, then `candle`.
+    /// The fastest one that is available and computes in the element type: `rayon`, then `cuda`, then
+    /// `naive`, then `candle`.
     #[default]
     Auto,
     /// The one of this name.
@@ -149,7 +150,8 @@ pub fn backends() -> Vec<BackendEntry> {
 /// println!("{} on {}", backend.name(), backend.device().label);
 ///
 /// let error = bn::open::<f32>("abacus", &Options::default()).err().unwrap();
-/// assert_eq!(error.to_string(), "there is no backend abacus; expected one of auto, rayon, naive, candle");
+/// let known = "expected one of auto, rayon, cuda, naive, candle";
+/// assert_eq!(error.to_string(), format!("there is no backend abacus; {known}"));
 /// # Ok::<(), bn::Error>(())
 /// ```
 ///

@@ -1,0 +1,116 @@
+//! The CUDA backend on ResNet-50's shapes, against the bandwidth of a copy of as many bytes.
+//!
+//! Prints one JSON object per line and case on standard output, what it is doing on standard error. Needs
+//! a GPU; `crates/bn-cuda/scripts/on_gpu.sh` runs it and sets it beside PyTorch. The arguments, if any, are
+//! batch sizes and `quick`: fewer operations and shapes.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use bn_bench::Operation;
+use bn_bench::device::Workload;
+use bn_conformance::shapes::{self, Shape};
+use bn_core::{Backend as _, Element, Layout, Memory as _, bf16};
+use bn_cuda::CudaBackend;
+
+/// Runs before the clock, and how long one measurement lasts at least; the fastest of some counts.
+const WARM_UP: usize = 5;
+const SECONDS: f64 = 0.01;
+const ROUNDS: usize = 5;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match measure(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(arguments: &[String]) -> Result<()> {
+    let backend = CudaBackend::new(0)?;
+    eprintln!("on {}", backend.device().label);
+    let is_quick = arguments.iter().any(|argument| argument == "quick");
+    let batches: Vec<usize> =
+        arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
+    let batches = if batches.is_empty() { vec![32, 256] } else { batches };
+    let resnet = shapes::matching("resnet50/1x");
+    let shapes = resnet.into_iter().step_by(if is_quick { 4 } else { 1 });
+    let operations = if is_quick {
+        vec![Operation::Training, Operation::Inference, Operation::Backward]
+    } else {
+        Operation::ALL.to_vec()
+    };
+    for shape in shapes {
+        for batch in &batches {
+            let shape = shape.with_batch(*batch);
+            for layout in Layout::ALL {
+                of_type::<f32>(&backend, &operations, &shape, layout)?;
+                of_type::<bf16>(&backend, &operations, &shape, layout)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn of_type<T: Element>(
+    backend: &CudaBackend,
+    operations: &[Operation],
+    shape: &Shape,
+    layout: Layout,
+) -> Result<()> {
+    for &operation in operations {
+        let label = shape.label();
+        eprintln!("{} {layout} {} {label}", operation.name(), T::DTYPE);
+        let mut workload =
+            Workload::<T, _>::new(backend.memory(), operation, shape.problem(layout))?;
+        let seconds = fastest(backend, || Ok(workload.run(backend)?))?;
+        drop(workload);
+        let bytes = shape.elements() * T::DTYPE.size() * operation.traffic().tensors();
+        // A copy of half the bytes reads and writes as many: what fits in L2 there, fits here.
+        let from = backend.memory().alloc::<u8>(bytes / 2)?;
+        let mut to = backend.memory().alloc::<u8>(bytes / 2)?;
+        let copy = fastest(backend, || Ok(backend.memory().copy(&from, &mut to)?))?;
+        println!(
+            "{}",
+            serde_json::json!({
+                "operation": operation.name(), "layout": layout.name(), "dtype": T::DTYPE.name(),
+                "shape": label, "bytes": bytes, "microseconds": seconds * 1e6,
+                "gb_per_s": bytes as f64 / seconds / 1e9,
+                "copy_gb_per_s": (bytes / 2 * 2) as f64 / copy / 1e9,
+            })
+        );
+    }
+    Ok(())
+}
+
+/// Seconds of one call: the best of a few rounds, each of as many calls as fill the time.
+fn fastest(backend: &CudaBackend, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+    for _ in 0..WARM_UP {
+        call()?;
+    }
+    backend.synchronize()?;
+    let mut calls = 4;
+    let mut best: Option<f64> = None;
+    let mut rounds = 0;
+    while rounds < ROUNDS {
+        let start = Instant::now();
+        for _ in 0..calls {
+            call()?;
+        }
+        backend.synchronize()?;
+        let seconds = start.elapsed().as_secs_f64();
+        if seconds < SECONDS {
+            calls *= 2;
+            continue;
+        }
+        let one = seconds / calls as f64;
+        best = Some(best.map_or(one, |best| best.min(one)));
+        rounds += 1;
+    }
+    best.context("a round has been measured")
+}

@@ -1,0 +1,144 @@
+//! Compiles the kernels for the CPU: as they are, and with errors planted in copies of them, which the
+//! tests must find. Where there is no C++ compiler, says so instead.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The kernels, with the arguments that each takes, in the order of their indices.
+const OPERATIONS: [(&str, &str); 14] = [
+    ("moments_first", "MomentsArguments"),
+    ("sums_first", "SumsArguments"),
+    ("normalize_first", "NormalizeArguments"),
+    ("gradient_first", "GradientArguments"),
+    ("moments_last", "MomentsArguments"),
+    ("sums_last", "SumsArguments"),
+    ("normalize_last", "NormalizeArguments"),
+    ("gradient_last", "GradientArguments"),
+    ("finish_moments", "FinishMomentsArguments"),
+    ("finish_sums", "FinishSumsArguments"),
+    ("fixed_statistics", "FixedStatisticsArguments"),
+    ("store_numbers", "StoreNumbersArguments"),
+    ("train_first", "TrainArguments"),
+    ("differentiate_first", "DifferentiateArguments"),
+];
+
+/// Suffixes of the entry points, in the order of the element types, with the type in C++.
+const TYPES: [(&str, &str); 4] =
+    [("f32", "float"), ("f64", "double"), ("f16", "f16"), ("bf16", "bf16")];
+
+/// Doubles of shared memory: the 48 KiB that every device gives a block.
+const SHARED: usize = (48 << 10) / 8;
+
+/// A variant of the kernels: its name, and a place in a file whose text is replaced.
+struct Variant {
+    name: &'static str,
+    planted: Option<(&'static str, &'static str, &'static str)>,
+}
+
+const VARIANTS: [Variant; 3] = [
+    Variant { name: "plain", planted: None },
+    Variant {
+        name: "no_barrier",
+        planted: Some(("reduction.cuh", "    __syncthreads();\n    bool holds", "    bool holds")),
+    },
+    Variant {
+        name: "long_tail",
+        planted: Some((
+            "walk.cuh",
+            "is_in ? (u32)min((u64)LANES<T>, shape.spatial - column) : 0",
+            "is_in ? LANES<T> : 0",
+        )),
+    },
+];
+
+fn main() {
+    println!("cargo:rustc-check-cfg=cfg(emulated)");
+    let kernels = Path::new("../kernels");
+    println!("cargo:rerun-if-changed={}", kernels.display());
+    println!("cargo:rerun-if-changed=include");
+    println!("cargo:rerun-if-changed=build.rs");
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(2).warnings(false).include("include");
+    // The kernels say themselves where they fuse a·b + c, and read words of values.
+    for flag in ["-ffp-contract=off", "-fno-strict-aliasing"] {
+        build.flag_if_supported(flag);
+    }
+    let compiler = build.try_get_compiler().ok();
+    let works = compiler.is_some_and(|compiler| {
+        Command::new(compiler.path())
+            .arg("--version")
+            .output()
+            .is_ok_and(|run| run.status.success())
+    });
+    if !works {
+        return;
+    }
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
+    for variant in VARIANTS {
+        let folder = out.join(variant.name);
+        copy(kernels, &folder, &variant);
+        let unit = out.join(format!("{}.cpp", variant.name));
+        fs::write(&unit, translation_unit(variant.name, &folder)).expect("a folder of ours");
+        build.file(unit);
+    }
+    build.compile("kernels");
+    println!("cargo:rustc-cfg=emulated");
+}
+
+/// Copies the sources, and plants the error in its file.
+fn copy(kernels: &Path, folder: &Path, variant: &Variant) {
+    fs::create_dir_all(folder).expect("a folder of ours");
+    for entry in fs::read_dir(kernels).expect("the kernels lie beside this package") {
+        let path = entry.expect("a readable folder").path();
+        let mut text = fs::read_to_string(&path).expect("sources are text");
+        if let Some((file, right, wrong)) = variant.planted
+            && path.ends_with(file)
+        {
+            assert_eq!(text.matches(right).count(), 1, "one place in {file} to plant an error at");
+            text = text.replace(right, wrong);
+        }
+        fs::write(folder.join(path.file_name().expect("a file")), text).expect("a folder of ours");
+    }
+}
+
+/// The kernels in a namespace, and what calls them by their index.
+fn translation_unit(name: &str, folder: &Path) -> String {
+    let include = |file: &str| format!("#include \"{}\"\n", folder.join(file).display());
+    let sources =
+        ["channels_first.cu", "channels_last.cu", "finish.cu", "teams.cu"].map(include).concat();
+    let (mut cases, mut sizes) = (String::new(), String::new());
+    for (operation, (kernel, arguments)) in OPERATIONS.into_iter().enumerate() {
+        for (dtype, (suffix, cpp)) in TYPES.into_iter().enumerate() {
+            let of_parameters = (8..12).contains(&operation);
+            let exists = match kernel {
+                "store_numbers" => suffix == "f64",
+                _ => !of_parameters || suffix == "f32" || suffix == "f64",
+            };
+            if !exists {
+                continue;
+            }
+            let index = operation * TYPES.len() + dtype;
+            let namespace = if cpp == suffix { format!("{name}::") } else { String::new() };
+            let of = match kernel {
+                "store_numbers" => String::new(),
+                _ => format!("<{namespace}{cpp}>"),
+            };
+            cases += &format!(
+                "    case {index}: return {name}::{kernel}_{suffix}(*(const {name}::{arguments}{of}*)a);\n"
+            );
+            if suffix == "f64" {
+                sizes += &format!(
+                    "    if (!strcmp(of, \"{arguments}\")) return sizeof({name}::{arguments}{of});\n"
+                );
+            }
+        }
+    }
+    format!(
+        "#include \"emulation.h\"\nnamespace {name} {{\n{sources}thread_local double shared[{SHARED}];\n}}\n\
+         extern \"C\" double* {name}_shared() {{ return {name}::shared; }}\n\
+         extern \"C\" size_t {name}_size(const char* of) {{\n{sizes}    return 0;\n}}\n\
+         extern \"C\" void {name}_run(Emulation* state, unsigned kernel, const void* a) {{\n    \
+         emulation = state;\n    switch (kernel) {{\n{cases}    }}\n}}\n"
+    )
+}

@@ -1,0 +1,1 @@
+// Its types and conversions are in emulation.h.

@@ -1,0 +1,20 @@
+//! The whole conformance suite on emulated kernels: in every order of threads the same bits, at odd
+//! addresses too, and by teams of blocks. Ignored with the reason where the build found no C++ compiler.
+
+use bn_conformance::Suite;
+use bn_cuda_emulation::{Emulator, Order};
+
+fn main() -> std::process::ExitCode {
+    let whole = Suite::on_device("cuda-emulation", || Emulator::backend(Order::Forward));
+    // The widths of units of four and eight values; more would only take longer.
+    let orders = Suite::on_device("cuda-emulation", || Emulator::backend(Order::Forward))
+        .variant("reverse", || Emulator::backend(Order::Reverse))
+        .variant("seeded", || Emulator::backend(Order::Seeded(7)))
+        .variant("unaligned", || Ok(Emulator::backend(Order::Forward)?.unaligned(1)))
+        .variant("teams", || Emulator::with_teams(Order::Reverse, 8))
+        .element::<f32>()
+        .element::<bn_core::bf16>()
+        .trials();
+    let orders = orders.into_iter().filter(|trial| trial.name().contains("variant/"));
+    bn_conformance::run(whole.every_element().trials().into_iter().chain(orders))
+}

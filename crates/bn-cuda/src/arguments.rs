@@ -1,0 +1,176 @@
+//! What kernels are launched with: the structs of `kernels/arguments.cuh`, field by field.
+//!
+//! Addresses are those of the device; 0 is null. Every field has 8 bytes, so no compiler pads.
+
+/// A kernel's struct of arguments.
+///
+/// # Safety
+///
+/// The type must be `repr(C)` and have the fields of its namesake in `kernels/arguments.cuh`.
+pub(crate) unsafe trait Arguments {}
+
+macro_rules! arguments {
+    ($(#[doc = $doc:literal] $name:ident { $($field:ident: $type:ty,)* })*) => {
+        $(
+            #[doc = $doc]
+            #[repr(C)]
+            #[derive(Clone, Copy, Debug)]
+            pub(crate) struct $name {
+                $(pub(crate) $field: $type,)*
+            }
+
+            // SAFETY: repr(C); the emulation compares the sizes of all, and the suite reads every field.
+            unsafe impl Arguments for $name {}
+        )*
+
+        /// The size of each struct by name, for comparison with what a compiler of the kernels says.
+        pub const ARGUMENT_SIZES: &[(&str, usize)] = &[$((stringify!($name), size_of::<$name>()),)*];
+    };
+}
+
+/// The problem, cut into blocks: see `plan.rs`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) groups: u64,
+    pub(crate) samples: u64,
+    pub(crate) channels: u64,
+    pub(crate) spatial: u64,
+    pub(crate) row_units: u64,
+    pub(crate) row_bytes: u64,
+    pub(crate) step_rows: u64,
+    pub(crate) step_units: u64,
+    pub(crate) tile_units: u64,
+    pub(crate) tiles: u64,
+    pub(crate) part_length: u64,
+    pub(crate) parts: u64,
+    pub(crate) blocks: u64,
+}
+
+/// How many numbers [`StoreNumbersArguments`] carries.
+pub(crate) const NUMBERS: usize = 256;
+
+arguments! {
+    /// Moments of each part.
+    MomentsArguments {
+        shape: Shape,
+        x: u64,
+        mask: u64,
+        partials: u64,
+    }
+
+    /// y.
+    NormalizeArguments {
+        shape: Shape,
+        x: u64,
+        y: u64,
+        mean: u64,
+        inv_std: u64,
+        running_mean: u64,
+        running_var: u64,
+        scale: f64,
+        eps: f64,
+        gamma: u64,
+        beta: u64,
+        residual: u64,
+        bits: u64,
+        epilogue: u64,
+    }
+
+    /// Gradient sums of each part.
+    SumsArguments {
+        shape: Shape,
+        dy: u64,
+        x: u64,
+        gate_y: u64,
+        gate_bits: u64,
+        mean: u64,
+        inv_std: u64,
+        partials: u64,
+        is_normalized: u64,
+    }
+
+    /// dx.
+    GradientArguments {
+        shape: Shape,
+        dy: u64,
+        dx: u64,
+        x: u64,
+        gate_y: u64,
+        gate_bits: u64,
+        dresidual: u64,
+        mean: u64,
+        inv_std: u64,
+        gamma: u64,
+        sum_dy: u64,
+        sum_dy_xhat: u64,
+        counts: u64,
+        count: f64,
+        mask: u64,
+        is_normalized: u64,
+    }
+
+    /// Statistics from the moments of the parts.
+    FinishMomentsArguments {
+        groups: u64,
+        channels: u64,
+        parts: u64,
+        partials: u64,
+        mean: u64,
+        m2: u64,
+        inv_std: u64,
+        eps: f64,
+        running_mean: u64,
+        running_var: u64,
+        keep: f64,
+        add: f64,
+        rounds_product: u64,
+        is_unbiased: u64,
+    }
+
+    /// Gradient sums and parameter gradients from the sums of the parts.
+    FinishSumsArguments {
+        groups: u64,
+        channels: u64,
+        parts: u64,
+        partials: u64,
+        sum_dy: u64,
+        sum_dy_xhat: u64,
+        dgamma: u64,
+        dbeta: u64,
+    }
+
+    /// Fixed statistics from running ones.
+    FixedStatisticsArguments {
+        channels: u64,
+        running_mean: u64,
+        running_var: u64,
+        scale: f64,
+        eps: f64,
+        mean: u64,
+        inv_std: u64,
+    }
+
+    /// Moments, statistics and y in one launch.
+    TrainArguments {
+        moments: MomentsArguments,
+        finish: FinishMomentsArguments,
+        normalize: NormalizeArguments,
+        arrivals: u64,
+    }
+
+    /// Sums, parameter gradients and dx in one launch.
+    DifferentiateArguments {
+        sums: SumsArguments,
+        finish: FinishSumsArguments,
+        gradient: GradientArguments,
+        arrivals: u64,
+    }
+
+    /// Numbers of the host.
+    StoreNumbersArguments {
+        to: u64,
+        count: u64,
+        numbers: [f64; NUMBERS],
+    }
+}

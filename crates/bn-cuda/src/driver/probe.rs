@@ -1,0 +1,123 @@
+//! What is there: library, driver, device, in the order in which each can be missing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bn_core::Error;
+use cudarc::driver::sys::{self, CUresult};
+use cudarc::driver::{CudaContext, DriverError, result};
+
+use super::{failure, words};
+use crate::backend::NAME;
+
+/// The least driver: that of CUDA 12.0, whose PTX the kernels are.
+const LEAST_DRIVER: i32 = 12_000;
+/// The least compute capability, major and minor.
+const LEAST_CAPABILITY: (i32, i32) = (8, 0);
+
+/// The primary context of a device.
+pub(super) fn context(ordinal: usize) -> Result<Arc<CudaContext>, Error> {
+    // SAFETY: opens the library and closes it again, which runs no more of it than any use does.
+    let is_there = calmly(|| Ok(unsafe { sys::is_culib_present() }))?;
+    if !is_there {
+        return Err(unavailable("no NVIDIA driver (libcuda.so.1 not found)"));
+    }
+    calmly(|| open(ordinal))
+}
+
+/// Name and architecture of a device, if it is new enough.
+pub(super) fn describe(context: &CudaContext) -> Result<(String, String), Error> {
+    calmly(|| {
+        let name = context.name().map_err(|error| failure("the name of the device", error))?;
+        let capability = context.compute_capability();
+        let capability = capability.map_err(|error| failure("the compute capability", error))?;
+        new_enough(&name, capability)?;
+        let (major, minor) = capability;
+        Ok((name, format!("sm_{major}{minor}")))
+    })
+}
+
+/// The multiprocessors of a device, or 0 where it takes no cooperative launch.
+pub(super) fn cooperating_multiprocessors(context: &CudaContext) -> Result<usize, Error> {
+    use sys::CUdevice_attribute::{
+        CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+    };
+    let ask = |attribute| {
+        let answer = context.attribute(attribute);
+        answer.map_err(|error| failure("an attribute of the device", error))
+    };
+    let cooperates = ask(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
+    let count = usize::try_from(ask(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?).unwrap_or(0);
+    Ok(if cooperates { count } else { 0 })
+}
+
+fn open(ordinal: usize) -> Result<Arc<CudaContext>, Error> {
+    result::init().map_err(|error| unavailable(no_device(error)))?;
+    let mut version = 0;
+    // SAFETY: writes one int, which lives until it returns.
+    let asked = unsafe { sys::cuDriverGetVersion(&raw mut version) };
+    asked.result().map_err(|error| failure("the driver's version", error))?;
+    if version < LEAST_DRIVER {
+        return Err(unavailable(too_old(version)));
+    }
+    let count = result::device::get_count().map_err(|error| unavailable(no_device(error)))?;
+    if usize::try_from(count).is_ok_and(|count| ordinal >= count) {
+        return Err(unavailable(no_such_device(ordinal, count)));
+    }
+    CudaContext::new(ordinal).map_err(|error| match error.0 {
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { bytes: 0 },
+        _ => unavailable(format!("device {ordinal}: {}", words(error))),
+    })
+}
+
+/// Refuses a device whose architecture the kernels are not compiled for.
+pub(super) fn new_enough(name: &str, capability: (i32, i32)) -> Result<(), Error> {
+    if capability >= LEAST_CAPABILITY {
+        return Ok(());
+    }
+    let ((major, minor), (least, _)) = (capability, LEAST_CAPABILITY);
+    Err(unavailable(format!(
+        "{name} has compute capability {major}.{minor}; expected {least}.0 or newer"
+    )))
+}
+
+/// In what words a driver of this version is refused.
+pub(super) fn too_old(version: i32) -> String {
+    let of = |version: i32| format!("CUDA {}.{}", version / 1000, version % 1000 / 10);
+    format!(
+        "the NVIDIA driver is for {}; expected one for {} or newer",
+        of(version),
+        of(LEAST_DRIVER)
+    )
+}
+
+/// In what words a device that there is not is refused.
+pub(super) fn no_such_device(ordinal: usize, count: i32) -> String {
+    match count {
+        0 => "the NVIDIA driver finds no device".to_owned(),
+        _ => format!("there is no device {ordinal}; expected a number below {count}"),
+    }
+}
+
+fn no_device(error: DriverError) -> String {
+    match error.0 {
+        CUresult::CUDA_ERROR_NO_DEVICE => no_such_device(0, 0),
+        _ => format!("the NVIDIA driver does not start: {}", words(error)),
+    }
+}
+
+/// An error that says why there is no backend.
+pub(super) fn unavailable(reason: impl Into<String>) -> Error {
+    Error::Unavailable { backend: NAME, reason: reason.into() }
+}
+
+/// Calls a driver that may lack what is asked of it: cudarc panics where a library or one of its functions
+/// is missing, and here that is an answer.
+pub(super) fn calmly<R>(call: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+    // Nothing of the caller's is half done when a call panics: it returns a value or leaves none.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+        Err(unavailable(format!("the NVIDIA driver lacks a function: {text}")))
+    })
+}
