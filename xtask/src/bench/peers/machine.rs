@@ -81,7 +81,7 @@ fn instruction_set() -> Vec<String> {
         ("avx512vl", is_x86_feature_detected!("avx512vl")),
         ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
     ];
-    known.into_iter().filter_map(|(name, is)| is.then(|| name.to_owned())).collect()
+    known.into_iter().filter(|(_, is)| *is).map(|(name, _)| name.to_owned()).collect()
 }
 
 #[cfg(not(target_arch = "x86_64"))]

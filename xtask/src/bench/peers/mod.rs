@@ -17,6 +17,7 @@ use cargo_metadata::camino::{Utf8Path, Utf8PathBuf};
 
 pub(super) use self::results::Results;
 use super::Arguments;
+use super::programs::Ended;
 use crate::Outcome;
 use crate::workspace::Workspace;
 
@@ -62,8 +63,8 @@ pub(super) fn latest(workspace: &Workspace) -> Utf8PathBuf {
 /// Measures, prints the tables and writes the results.
 pub(super) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<Outcome> {
     let results = match session::measure(workspace, arguments)? {
-        session::Ended::Well(results) => results,
-        session::Ended::Badly(outcome) => return Ok(outcome),
+        Ended::Well(results) => results,
+        Ended::Badly(outcome) => return Ok(outcome),
     };
     if results.cases.is_empty() {
         eprintln!("error: nothing was measured");

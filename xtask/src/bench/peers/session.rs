@@ -15,14 +15,8 @@ use super::results::{Case, Contender, Results};
 use super::{Effort, create, home};
 use crate::Outcome;
 use crate::bench::Arguments;
-use crate::bench::programs::Programs;
+use crate::bench::programs::{Ended, Programs};
 use crate::workspace::Workspace;
-
-/// How a measurement ended.
-pub(super) enum Ended {
-    Well(Results),
-    Badly(Outcome),
-}
 
 /// What the program reads: `bn_bench::beside::Plan`.
 #[derive(Serialize)]
@@ -40,7 +34,7 @@ enum Line {
     Case(Case),
 }
 
-pub(super) fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<Ended> {
+pub(super) fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<Ended<Results>> {
     let Some(programs) = Programs::build(workspace)? else {
         return Ok(Ended::Badly(Outcome::Failed));
     };
