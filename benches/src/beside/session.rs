@@ -84,9 +84,12 @@ impl<'a> Session<'a> {
         fs::create_dir_all(&logs)?;
         fs::create_dir_all(&outputs)?;
         let pin = pinning::prefix(threads);
+        // All are started before the first is talked to: libraries take seconds to load.
+        let start = |contender| (contender, Runner::start(contender, threads, &pin, &logs));
+        let started: Vec<_> = plan.contenders.iter().map(start).collect();
         let (mut runners, mut hellos) = (Vec::new(), Vec::new());
-        for contender in &plan.contenders {
-            let started = Runner::start(contender, threads, &pin, &logs).and_then(|mut runner| {
+        for (contender, started) in started {
+            let started = started.and_then(|mut runner| {
                 let answer = runner.ask(&Command::Hello)?;
                 Ok((runner, answer))
             });
@@ -175,7 +178,7 @@ impl<'a> Session<'a> {
         let expected = Expected::of(&inputs)?;
         for (one, found) in measured.iter_mut().zip(self.errors(case, &inputs, &expected)?) {
             // Whatever is wrong here comes up again with the timed inputs, where it is told.
-            one.error_far = found.and_then(Result::ok).filter(|error| error.is_finite());
+            one.error_far = found.and_then(Result::ok);
         }
         Ok(())
     }

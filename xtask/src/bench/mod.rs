@@ -2,6 +2,7 @@
 
 mod criterion;
 mod interleaved;
+mod page;
 mod peers;
 mod programs;
 mod report;
@@ -95,6 +96,15 @@ pub(crate) struct Arguments {
     /// What got faster or slower since these results of --peers: of this run, or of the latest one.
     #[arg(long, value_name = "FILE")]
     compare: Option<Utf8PathBuf>,
+
+    /// Keep the cases of the file of results that this run does not measure again: for a large comparison in
+    /// several sittings.
+    #[arg(long, requires = "peers")]
+    add: bool,
+
+    /// Make a page and pictures of the results of --peers: of this run, or of the latest one.
+    #[arg(long)]
+    report: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -137,6 +147,9 @@ impl Arguments {
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<Outcome> {
     if arguments.peers || arguments.smoke {
         return peers::run(workspace, arguments);
+    }
+    if arguments.report {
+        return peers::report_latest(workspace, arguments);
     }
     if arguments.compare.is_some() {
         return peers::compare(workspace, arguments);

@@ -36,6 +36,18 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// The sizes of the caches that hold data, in bytes, with their names.
+    pub(in crate::bench) fn cache_sizes(&self) -> Vec<(f64, String)> {
+        let size = |cache: &String| {
+            let [level, kind, size] = cache.split(' ').collect::<Vec<_>>().try_into().ok()?;
+            let kilobytes: f64 = size.strip_suffix('K')?.parse().ok()?;
+            (kind != "Instruction").then(|| (kilobytes * 1024.0, level.to_owned()))
+        };
+        self.caches.iter().filter_map(size).collect()
+    }
+}
+
 /// The commit that is checked out, with `+` where files have been changed since.
 pub(super) fn revision(workspace: &Workspace) -> String {
     let git = |arguments: &[&str]| {

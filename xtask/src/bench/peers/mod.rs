@@ -15,9 +15,12 @@ use std::fs;
 use anyhow::{Context, Result};
 use cargo_metadata::camino::{Utf8Path, Utf8PathBuf};
 
-pub(super) use self::results::Results;
-use super::Arguments;
+pub(super) use self::means::{Group, groups};
+#[cfg(test)]
+pub(super) use self::results::samples;
+pub(super) use self::results::{Case, Measured, NO_NUMBER, Results, Role};
 use super::programs::Ended;
+use super::{Arguments, page};
 use crate::Outcome;
 use crate::workspace::Workspace;
 
@@ -62,7 +65,7 @@ pub(super) fn latest(workspace: &Workspace) -> Utf8PathBuf {
 
 /// Measures, prints the tables and writes the results.
 pub(super) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<Outcome> {
-    let results = match session::measure(workspace, arguments)? {
+    let mut results = match session::measure(workspace, arguments)? {
         Ended::Well(results) => results,
         Ended::Badly(outcome) => return Ok(outcome),
     };
@@ -73,12 +76,18 @@ pub(super) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<Outcom
     // The older ones are read first: they may be the file that is about to be written.
     let older = arguments.compare.as_deref().map(Results::read).transpose()?;
     let path = arguments.json.clone().unwrap_or_else(|| latest(workspace));
+    if arguments.add && path.exists() {
+        results.add(Results::read(&path)?);
+    }
     results.write(&path)?;
     print(&results);
     if let Some(older) = &older {
         println!("{}", compare::Comparison::new(older, &results));
     }
     println!("The results are in {}.", workspace.relative(&path));
+    if arguments.report || arguments.smoke {
+        return report(workspace, &results);
+    }
     Ok(Outcome::Holds)
 }
 
@@ -88,6 +97,19 @@ pub(super) fn compare(workspace: &Workspace, arguments: &Arguments) -> Result<Ou
     let newer = arguments.json.clone().unwrap_or_else(|| latest(workspace));
     let (older, newer) = (Results::read(older)?, Results::read(&newer)?);
     println!("{}", compare::Comparison::new(&older, &newer));
+    Ok(Outcome::Holds)
+}
+
+/// Makes the page of the results at hand, without measuring.
+pub(super) fn report_latest(workspace: &Workspace, arguments: &Arguments) -> Result<Outcome> {
+    let path = arguments.json.clone().unwrap_or_else(|| latest(workspace));
+    report(workspace, &Results::read(&path)?)
+}
+
+fn report(workspace: &Workspace, results: &Results) -> Result<Outcome> {
+    let folder = home(workspace).join("report");
+    page::write(results, &folder)?;
+    println!("The report is {}.", workspace.relative(&folder.join("index.html")));
     Ok(Outcome::Holds)
 }
 

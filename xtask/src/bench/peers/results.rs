@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::create;
 use super::machine::Machine;
 
+/// An error that stands for results that are no numbers: `bn_bench` has the same.
+pub(in crate::bench) const NO_NUMBER: f64 = 1e9;
+
 /// Everything that one run of the command found out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::bench) struct Results {
@@ -86,6 +89,20 @@ impl Results {
         }
         fs::write(path, serde_json::to_string_pretty(self)? + "\n")
             .with_context(|| format!("{path} could not be written"))
+    }
+
+    /// Takes in what an earlier run found out and this one did not measure again.
+    pub(super) fn add(&mut self, earlier: Self) {
+        let measured = std::mem::take(&mut self.cases);
+        let is_new = |case: &Case| !measured.iter().any(|new| new.id() == case.id());
+        self.cases = earlier.cases.into_iter().filter(is_new).collect();
+        self.cases.extend(measured);
+        for contender in earlier.contenders {
+            if self.contenders.iter().all(|known| known.key != contender.key) {
+                self.contenders.push(contender);
+            }
+        }
+        self.is_interrupted |= earlier.is_interrupted;
     }
 
     /// Those with this role, in the order of the run.
@@ -230,6 +247,16 @@ mod tests {
         assert_eq!(results.times_fastest_peer(case), Some(2.0 / 1.25));
         assert_eq!(results.limit(case).unwrap().key, "limit-streaming");
         assert_eq!(results.share_of_limit(case), Some(0.8));
+    }
+
+    #[test]
+    fn an_earlier_run_adds_what_was_not_measured_again() {
+        let (mut new, earlier) = (samples::results(1.0), samples::results(2.0));
+        new.cases.remove(0);
+        new.add(earlier);
+        let ours: Vec<_> =
+            new.cases.iter().map(|case| new.ours(case).unwrap().milliseconds).collect();
+        assert_eq!((ours, new.contenders.len()), (vec![Some(2.0), Some(1.0)], 7));
     }
 
     #[test]
