@@ -37,13 +37,15 @@ pub(super) fn of(results: &Results) -> Vec<Figure> {
     figures
 }
 
+/// What is so many times as large as the line to see it by is drawn on a logarithmic scale.
+const EVEN_SCALE: f64 = 20.0;
+
 /// A figure that every case has.
 struct PerShape {
     name: &'static str,
     title: &'static str,
     explanation: &'static str,
     axis: &'static str,
-    is_log: bool,
     line: f64,
     value: fn(&Results, &Case) -> Option<f64>,
     format: fn(f64) -> String,
@@ -55,7 +57,6 @@ const RATIO: PerShape = PerShape {
     explanation: "Each row is the input of a layer of a real network. A dot right of the line at 1 means that \
                   we are faster than every other system in the same memory layout.",
     axis: "time of the fastest peer divided by ours",
-    is_log: true,
     line: 1.0,
     value: |results, case| results.times_fastest_peer(case),
     format: |value| format!("{value:.1}"),
@@ -68,7 +69,6 @@ const SHARE: PerShape = PerShape {
                   100 % normalising costs no more than copying; small tensors can exceed it by luck with \
                   where their pages lie in the cache.",
     axis: "percentage of the limit",
-    is_log: false,
     line: 100.0,
     value: |results, case| Some(100.0 * results.share_of_limit(case)?),
     format: |value| format!("{value:.0}"),
@@ -98,11 +98,13 @@ fn per_shape(results: &Results, operation: &str, what: &PerShape) -> Option<Figu
             }
         }
     }
+    let values = || series.iter().flat_map(|dots| dots.points.iter().map(|point| point.1));
+    let most = values().fold(what.line, f64::max);
     let plot = DotPlot {
         rows: rows.into_iter().map(str::to_owned).collect(),
-        series,
         axis: what.axis,
-        is_log: what.is_log,
+        series,
+        is_log: most > EVEN_SCALE * what.line,
         line: Some(what.line),
         format: what.format,
     };
@@ -191,11 +193,13 @@ fn by_threads(results: &Results, operation: &str) -> Option<Figure> {
 
 /// The largest error of each contender over all shapes.
 fn errors(results: &Results, operation: &str) -> Option<Figure> {
-    let keys: Vec<&str> = contenders(results).into_iter().filter(|key| *key != LIMIT).collect();
+    let of_operation = || results.cases.iter().filter(|case| case.operation == operation);
+    let is_judged =
+        |key: &str| of_operation().any(|case| case.of(key).is_some_and(|one| one.error.is_some()));
+    let keys: Vec<&str> = contenders(results).into_iter().filter(|key| is_judged(key)).collect();
     let worst = |of: fn(&Measured) -> Option<f64>| -> Vec<(usize, f64)> {
         let row = |(row, key): (usize, &&str)| {
-            let its = results.cases.iter().filter(|case| case.operation == operation);
-            let errors = its.filter_map(|case| of(case.of(key)?));
+            let errors = of_operation().filter_map(|case| of(case.of(key)?));
             let worst = errors.fold(f64::NAN, f64::max);
             // Results that are no numbers lie at the edge: wrong by everything.
             (!worst.is_nan())
