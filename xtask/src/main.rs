@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 mod bench;
+mod caffe;
 mod cargo;
 mod ci;
 mod conformance;
@@ -31,6 +32,8 @@ enum Task {
     Ci(ci::Arguments),
     Conformance(conformance::Arguments),
     Bench(bench::Arguments),
+    CaffeOracle(caffe::OracleArguments),
+    CaffeModels(caffe::ModelsArguments),
 }
 
 /// How a task ended.
@@ -49,6 +52,8 @@ fn main() -> ExitCode {
         Task::Ci(arguments) => ci::run(&workspace, &arguments),
         Task::Conformance(arguments) => conformance::run(&workspace, &arguments),
         Task::Bench(arguments) => bench::run(&workspace, &arguments),
+        Task::CaffeOracle(arguments) => caffe::oracle(&workspace, &arguments),
+        Task::CaffeModels(arguments) => caffe::models(&workspace, &arguments),
     });
     match outcome {
         Ok(Outcome::Holds) => ExitCode::SUCCESS,

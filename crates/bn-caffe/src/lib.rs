@@ -14,6 +14,9 @@
 //! | [`net`] | the net: upgrades, phases, checks, connections, BatchNorm and its Scale |
 //! | [`bind`] | weights matched to a net by name |
 //! | [`inspect`] | what the normalisation layers hold, and what looks wrong |
+//! | [`mod@fold`] | BatchNorm and Scale merged into the layers beside them |
+//! | [`mod@run`] | nets of these layers, forward and backward |
+//! | [`exchange`] | statistics and parameters to PyTorch's names and back |
 //! | [`oracle`] | runs of real Caffe replayed, with the errors as data |
 //! | [`layer`] | BatchNorm, Scale and Bias, forward and backward, to the bit or on a backend |
 //!
@@ -49,13 +52,16 @@
 pub mod bind;
 pub mod blob;
 pub mod error;
+pub mod exchange;
+mod file;
+pub mod fold;
 pub mod inspect;
 pub mod layer;
 pub mod limits;
 pub mod net;
 pub mod oracle;
-
 pub mod proto;
+pub mod run;
 pub mod text;
 pub mod weights;
 

@@ -214,7 +214,7 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
         let result = layer.forward(&mut blobs, &SHAPE, InOut::InPlace(&mut y));
         refuse(result, "values of blob 2");
 
-        let p = parameter("type: 'Scale' scale_param { filler { type: 'xavier' } }");
+        let p = parameter("type: 'Scale' scale_param { filler { type: 'bilinear' } }");
         let layer = Scale::new(&p, &SHAPE, None, numerics).unwrap();
         refuse(layer.initial().map(drop), "filler.type");
     }

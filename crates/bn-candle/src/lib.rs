@@ -84,7 +84,7 @@
 //! [`CandleBackend`] implements [`bn_core::BatchNormBackend`] with candle's tensor operations, on any device
 //! that candle has. It passes the conformance suite of the workspace and shows what candle alone can
 //! do; it is not fast.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod backend;
 mod layer;

@@ -70,6 +70,21 @@ impl From<bn::Error> for Failure {
     }
 }
 
+/// What is wrong with Caffe's files and nets is bad input, unreadable files included; what a backend
+/// says is told apart as above.
+impl From<bn_caffe::Error> for Failure {
+    fn from(error: bn_caffe::Error) -> Self {
+        match error {
+            bn_caffe::Error::Backend { layer, source } => match Self::from(source) {
+                Self::BadInput(message) => Self::BadInput(format!("layer \"{layer}\": {message}")),
+                Self::Failed(message) => Self::Failed(format!("layer \"{layer}\": {message}")),
+                Self::ReaderGone => Self::ReaderGone,
+            },
+            other => Self::BadInput(other.to_string()),
+        }
+    }
+}
+
 /// The message without line breaks and without what would steer a terminal: file and tensor names
 /// may contain anything.
 fn one_line(message: &str) -> String {

@@ -1,14 +1,17 @@
 //! The program `bn`: batch normalisation of tensors in files, forward and backward, on every backend.
 //!
 //! `bn backends` lists the backends, `bn run` normalises and writes the results, `bn compare` holds
-//! every backend against f64 arithmetic. `bn help` says more.
+//! every backend against f64 arithmetic, `bn caffe` reads, runs, folds and converts Caffe's files.
+//! `bn help` says more.
 #![forbid(unsafe_code)]
 
 mod args;
 mod command;
 mod failure;
+mod interrupt;
 mod layer;
 mod out_dir;
+mod out_files;
 mod progress;
 mod report;
 mod tensor;
@@ -19,6 +22,7 @@ use args::Command;
 use failure::Failure;
 
 fn main() -> ExitCode {
+    interrupt::prepare();
     match execute() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
@@ -30,5 +34,6 @@ fn execute() -> Result<(), Failure> {
         Command::Backends(args) => command::backends(&args),
         Command::Run(args) => command::run(&args),
         Command::Compare(args) => command::compare(&args),
+        Command::Caffe(args) => command::caffe(&args),
     }
 }

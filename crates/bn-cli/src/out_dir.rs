@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::layer::Output;
 use crate::tensor::Format;
 
@@ -26,10 +27,7 @@ impl OutDir {
         inputs: &[&Path],
     ) -> Result<Self, Failure> {
         let out_dir = Self { dir: dir.to_path_buf(), format };
-        let shown = dir.display();
-        if dir.exists() && !dir.is_dir() {
-            return Err(Failure::BadInput(format!("--out-dir {shown}: is not a directory")));
-        }
+        check_dir(dir)?;
         let inputs: Vec<_> =
             inputs.iter().filter_map(|input| fs::canonicalize(input).ok()).collect();
         for name in names {
@@ -89,7 +87,7 @@ impl OutDir {
             Failure::Failed(format!("{}: .{format} cannot hold {dtype}", place.display()))
         })?;
         let write = || {
-            let mut file = self.temporary()?;
+            let mut file = temporary(&self.dir)?;
             file.write_all(&header)?;
             file.write_all(&output.values.little_endian_bytes())?;
             file.flush()?;
@@ -98,21 +96,52 @@ impl OutDir {
         let file = write().map_err(|error| failed(&place, &error))?;
         Ok((file, place))
     }
+}
 
-    /// An empty file in the same directory, with the permissions of any new file.
-    fn temporary(&self) -> io::Result<NamedTempFile> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".bn-").suffix(".tmp");
-        if let Some(permissions) = new_file_permissions() {
-            builder.permissions(permissions);
-        }
-        builder.tempfile_in(&self.dir)
+/// Checks that `--out-dir` is a directory that files can be made in, or can be made one: by making, and
+/// taking away, a file in what is there of it.
+pub(crate) fn check_dir(dir: &Path) -> Result<(), Failure> {
+    let shown = dir.display();
+    let mut there = dir;
+    // A link that leads nowhere is there as well, and in the way.
+    while fs::symlink_metadata(there).is_err() {
+        there = match there.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
     }
+    if !there.is_dir() {
+        let what = if there == dir {
+            "is not a directory".to_owned()
+        } else {
+            format!("{} is not a directory", there.display())
+        };
+        return Err(Failure::BadInput(format!("--out-dir {shown}: {what}")));
+    }
+    temporary(there).map(drop).map_err(|error| {
+        // The name of the file that was tried says nothing to anyone.
+        let reason = error.get_ref().and_then(|inner| inner.source()).map(ToString::to_string);
+        let reason = reason.unwrap_or_else(|| error.kind().to_string());
+        Failure::BadInput(format!("--out-dir {shown}: no file can be made there: {reason}"))
+    })
+}
+
+/// An empty file in a directory, with the permissions of any new file.
+pub(crate) fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".bn-").suffix(".tmp");
+    if let Some(permissions) = new_file_permissions() {
+        builder.permissions(permissions);
+    }
+    let file = builder.tempfile_in(dir)?;
+    interrupt::note(file.path().to_path_buf());
+    Ok(file)
 }
 
 /// Moves every file to its place. Where one cannot be moved, those before it are taken back and what
 /// they replaced is restored.
-fn commit(files: Vec<(NamedTempFile, PathBuf)>) -> Result<(), Failure> {
+pub(crate) fn commit(files: Vec<(NamedTempFile, PathBuf)>) -> Result<(), Failure> {
+    let _no_signal = interrupt::hold();
     let mut done: Vec<(PathBuf, Option<TempPath>)> = Vec::new();
     for (file, place) in files {
         let moved = set_aside(&place).and_then(|replaced| {
@@ -145,7 +174,7 @@ fn set_aside(place: &Path) -> io::Result<Option<TempPath>> {
     Ok(Some(aside))
 }
 
-fn failed(place: &Path, error: &io::Error) -> Failure {
+pub(crate) fn failed(place: &Path, error: &io::Error) -> Failure {
     Failure::Failed(format!("{}: cannot be written: {error}", place.display()))
 }
 
@@ -188,16 +217,36 @@ mod tests {
         fs::create_dir(out_dir.file("c")).unwrap();
         fs::write(out_dir.file("c").join("inside"), "").unwrap();
 
-        // A directory is set aside like a file, so the move is made to fail by its own file.
-        let (mut files, names) = (Vec::new(), ["a", "b", "c"]);
-        for name in names {
-            files.push(out_dir.write_one(&output(name)).unwrap());
-        }
-        fs::remove_file(files[2].0.path()).unwrap();
-        assert!(matches!(commit(files), Err(Failure::Failed(_))));
+        let files = ["a", "b", "c"].map(|name| out_dir.write_one(&output(name)).unwrap());
+        assert!(matches!(commit(files.into()), Err(Failure::Failed(_))));
         assert_eq!(names_in(dir.path()), ["a.npy", "c.npy", "other"]);
         assert_eq!(fs::read(out_dir.file("a")).unwrap(), b"before");
         assert_eq!(names_in(&out_dir.file("c")), ["inside"]);
+    }
+
+    #[test]
+    fn a_file_that_is_gone_takes_the_others_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let out_dir = OutDir::plan(dir.path(), Format::Npy, &["a", "b"], &[]).unwrap();
+        fs::write(out_dir.file("a"), "before").unwrap();
+        let files = ["a", "b"].map(|name| out_dir.write_one(&output(name)).unwrap());
+        fs::remove_file(files[1].0.path()).unwrap();
+        assert!(matches!(commit(files.into()), Err(Failure::Failed(_))));
+        assert_eq!(names_in(dir.path()), ["a.npy"]);
+        assert_eq!(fs::read(out_dir.file("a")).unwrap(), b"before");
+    }
+
+    #[test]
+    fn places_where_no_directory_can_be_are_found_first() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        for place in ["file", "file/below", "file/far/below"] {
+            let place = dir.path().join(place);
+            let Err(Failure::BadInput(message)) = check_dir(&place) else { panic!("{place:?}") };
+            assert!(message.ends_with("is not a directory"), "{message}");
+        }
+        check_dir(&dir.path().join("new/and/deep")).unwrap();
+        assert_eq!(names_in(dir.path()), ["file"]);
     }
 
     #[test]

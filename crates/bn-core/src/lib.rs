@@ -59,7 +59,8 @@
 //!
 //! Values are not judged: a NaN or infinity in x spoils its own channel (of its group) and no other,
 //! and a stored variance below −eps gives NaN in its channel. A position that a mask leaves out does
-//! not enter the statistics, but it is normalised: backward reads it.
+//! not enter the statistics, but it is normalised: backward reads it. Deviations whose squares leave
+//! the range of `f64`, beyond about 1e154, make the variance infinite; `f32` data has none.
 //!
 //! # The errors
 //!

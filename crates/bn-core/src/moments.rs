@@ -32,11 +32,13 @@ impl ChannelMoments {
             return Self::default();
         };
         // From the deviations of one of the values the mean of a constant channel is exactly that
-        // constant; from those of a mean, it is right even where that one value lay far off.
+        // constant; from those of a mean, it is right even where that one value lay far off. An
+        // infinite mean has no deviations and stays what it is.
         let count = values.len() as f64;
         let mean_from =
             |shift: f64| shift + values.iter().map(|value| value - shift).sum::<f64>() / count;
-        let mean = mean_from(mean_from(first));
+        let rough = mean_from(first);
+        let mean = if rough.is_finite() { mean_from(rough) } else { rough };
         let m2 = values.iter().map(|value| (value - mean).powi(2)).sum();
         Self { count: values.len() as u64, mean, m2 }
     }
@@ -44,6 +46,7 @@ impl ChannelMoments {
     /// The moments of both sets of values together.
     ///
     /// mean = mean₁ + δ·n₂/n, M2 = M2₁ + M2₂ + δ²·n₁·n₂/n, with δ = mean₂ − mean₁ and n = n₁ + n₂.
+    /// A count beyond `u64` stays at its largest value.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         if self.count == 0 {
@@ -56,7 +59,7 @@ impl ChannelMoments {
         let total = first + second;
         let delta = other.mean - self.mean;
         Self {
-            count: self.count + other.count,
+            count: self.count.saturating_add(other.count),
             mean: self.mean + delta * second / total,
             m2: self.m2 + other.m2 + delta * delta * (first * second / total),
         }
@@ -130,6 +133,18 @@ mod tests {
             let moments = ChannelMoments::of(&[constant; 77]);
             assert_eq!((moments.mean, moments.m2), (constant, 0.0));
         }
+    }
+
+    #[test]
+    fn what_is_infinite_stays_infinite() {
+        let mean = ChannelMoments::of(&[1.0, f64::INFINITY, 2.0]).mean;
+        assert_eq!(mean, f64::INFINITY);
+    }
+
+    #[test]
+    fn a_count_does_not_overflow() {
+        let many = ChannelMoments { count: u64::MAX, mean: 1.0, m2: 0.0 };
+        assert_eq!(many.merge(many), many);
     }
 
     #[test]

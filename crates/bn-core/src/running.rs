@@ -80,9 +80,10 @@ impl fmt::Display for Momentum {
 /// Which variance enters the running statistics. The biased one always normalises the batch itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RunningVariance {
-    /// M2/n. Keras, TensorFlow, ONNX, Flax.
+    /// M2/n. Keras 3, ONNX, Flax.
     Biased,
-    /// M2/(n − 1). PyTorch, Caffe, candle, cuDNN.
+    /// M2/(n − 1). PyTorch, Caffe, candle, cuDNN, and TensorFlow's fused kernel, through which `tf.keras`
+    /// of version 2 tracks it.
     #[default]
     Unbiased,
 }

@@ -22,7 +22,8 @@ pub(crate) fn moments<T: Element>(request: Moments<'_, T, HostMemory>) {
 
             // Taken from the deviations of a value, the mean of a constant channel is that constant
             // exactly. The first value may lie far off; from a mean found once, the deviations are
-            // as small as they get, and what the first sum lost comes back.
+            // as small as they get, and what the first sum lost comes back. An infinite mean has no
+            // deviations and stays what it is.
             let mean_from = |shift: f64| {
                 let (mut count, mut sum) = (0.0, 0.0);
                 for x in values() {
@@ -32,7 +33,8 @@ pub(crate) fn moments<T: Element>(request: Moments<'_, T, HostMemory>) {
                 shift + sum / count
             };
             let first_value = values().next().expect("a checked mask leaves a valid position");
-            let average = mean_from(mean_from(first_value));
+            let rough = mean_from(first_value);
+            let average = if rough.is_finite() { mean_from(rough) } else { rough };
             let of = problem.statistic(first, c);
             mean[of] = average;
             m2[of] = values().map(|x| (x - average) * (x - average)).sum();

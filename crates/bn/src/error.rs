@@ -45,6 +45,13 @@ pub enum Error {
         most: usize,
     },
 
+    /// Caffe's factor, which is the sum of all weights, is not a number that sums can be divided by.
+    #[error("the factor of the running statistics is {found}; expected a finite number")]
+    Factor {
+        /// The factor.
+        found: f64,
+    },
+
     /// A layer of 0 channels.
     #[error("a layer of 0 channels; expected at least 1")]
     NoChannels,

@@ -63,6 +63,7 @@
 //! |---|---|---|---|
 //! | `rayon` | `rayon` | all cores of the CPU, SIMD, the same bits for any number of threads | yes |
 //! | `naive` | `naive` | the formulas as loops in `f64`, for reading and for comparison | yes |
+//! | `candle` | `candle` | candle's tensor operations on its CPU device; with it comes the layer for candle's users | no |
 //!
 //! At run time by name, where `auto` takes the first of this table that is compiled in and available:
 //!
@@ -97,7 +98,7 @@
 //! Systems differ in what the same number means. Here each convention has a name, and the default is
 //! PyTorch's:
 //!
-//! | | PyTorch | Keras | ONNX | Caffe | here |
+//! | | PyTorch | Keras 3 | ONNX | Caffe | here |
 //! |---|---|---|---|---|---|
 //! | momentum is the weight of | the new value, 0.1 | the old, 0.99 | the old, 0.9 | sums: the old, 0.999 | [`Momentum`] |
 //! | variance that normalises | biased | biased | biased | biased | biased |
@@ -123,6 +124,8 @@ mod error;
 mod layer;
 mod registry;
 
+#[cfg(feature = "candle")]
+pub use bn_candle as candle;
 pub use bn_core as core;
 pub use bn_core::{
     Capabilities, ChannelMoments, DType, Device, Element, Feature, HostBackend, Layout, Mode,

@@ -3,8 +3,11 @@
 use bn::{Choice, DType, Error, Layout, Options, Status, f16};
 
 /// The known names with whether this build holds them, in the order of `auto`.
-const KNOWN: [(&str, bool); 2] =
-    [("rayon", cfg!(feature = "rayon")), ("naive", cfg!(feature = "naive"))];
+const KNOWN: [(&str, bool); 3] = [
+    ("rayon", cfg!(feature = "rayon")),
+    ("naive", cfg!(feature = "naive")),
+    ("candle", cfg!(feature = "candle")),
+];
 
 #[test]
 fn every_known_backend_is_listed_with_where_it_stands() {
@@ -60,7 +63,7 @@ fn what_nobody_knows_is_refused_with_what_there_is() {
         let error = bn::open::<f32>(name, &Options::default()).err().unwrap();
         assert_eq!(
             error.to_string(),
-            format!("there is no backend {name}; expected one of auto, rayon, naive")
+            format!("there is no backend {name}; expected one of auto, rayon, naive, candle")
         );
     }
     for threads in [0, Options::MOST_THREADS + 1, usize::MAX] {

@@ -1,8 +1,9 @@
 //! Memory that runs out at each point where it is taken: an error, and not one output written.
 
 use bn_core::{
-    Backward, BatchNormBackend as _, Epilogue, Error, ForwardTraining, Gate, InOut, Layout,
-    Momentum, Problem, Request as _, RunningMut, RunningVariance, SavedStatistics, SavedTensor,
+    Backward, BackwardApply, BackwardReduce, BatchNormBackend as _, Correction, Epilogue, Error,
+    FixedStatistics, ForwardInference, ForwardTraining, Gate, InOut, Layout, Moments, Momentum,
+    Normalize, Problem, Request as _, RunningMut, RunningVariance, SavedStatistics, SavedTensor,
     Seen, Staged,
 };
 
@@ -58,6 +59,96 @@ fn training() {
         (outcome, untouched)
     });
     assert!(failed >= 8, "x, y, bits, saved and running statistics are {failed} allocations");
+}
+
+#[test]
+fn inference() {
+    let failed = exhausted(|backend| {
+        let problem = Problem::new(&[4, 3, 5], Layout::ChannelsFirst).unwrap();
+        let x: Vec<f32> = (0..60).map(|i| (i * 7 % 11) as f32).collect();
+        let (running_mean, running_var) = ([1.0; 3], [2.0; 3]);
+        let (mut y, mut bits) = (vec![UNTOUCHED; 60], vec![0xA5; problem.bits_len()]);
+        let (mut mean, mut inv_std) = ([f64::from(UNTOUCHED); 3], [f64::from(UNTOUCHED); 3]);
+        let statistics = FixedStatistics::Running {
+            mean: &running_mean[..],
+            var: &running_var[..],
+            scale: 1.0,
+            eps: 1e-5,
+        };
+        let request = ForwardInference {
+            epilogue: Epilogue::AddRelu { residual: &x[..], bits: Some(&mut bits[..]) },
+            saved: Some(SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] }),
+            ..ForwardInference::new(problem, InOut::new(&x[..], &mut y[..]), statistics)
+        };
+        let outcome = backend.forward_inference(request.check().unwrap());
+        let untouched = y.iter().all(|&y| y == UNTOUCHED)
+            && bits.iter().all(|&bits| bits == 0xA5)
+            && [mean, inv_std].concat().iter().all(|&value| value == f64::from(UNTOUCHED));
+        (outcome, untouched)
+    });
+    assert!(
+        failed >= 8,
+        "x, y, residual, bits, saved and running statistics are {failed} allocations"
+    );
+}
+
+#[test]
+fn the_required_operations() {
+    let problem = Problem::new(&[4, 3, 5], Layout::ChannelsFirst).unwrap();
+    let x: Vec<f32> = (0..60).map(|i| (i * 7 % 11) as f32).collect();
+    let (mean, inv_std) = ([1.0; 3], [0.5; 3]);
+    let gone = |values: &[f64]| values.iter().all(|&value| value == f64::from(UNTOUCHED));
+    let wide = || [f64::from(UNTOUCHED); 3];
+    exhausted(|backend| {
+        let (mut mean, mut m2) = (wide(), wide());
+        let (mean_out, m2_out) = (&mut mean[..], &mut m2[..]);
+        let request = Moments { problem, x: &x[..], valid: None, mean: mean_out, m2: m2_out };
+        let outcome = backend.moments(request.check().unwrap());
+        (outcome, gone(&mean) && gone(&m2))
+    });
+    exhausted(|backend| {
+        let (mut sum_dy, mut sum_dy_xhat) = (wide(), wide());
+        let request = BackwardReduce {
+            problem,
+            dy: &x[..],
+            gate: Gate::Open,
+            saved: SavedTensor::Input(&x[..]),
+            mean: &mean[..],
+            inv_std: &inv_std[..],
+            sum_dy: &mut sum_dy[..],
+            sum_dy_xhat: &mut sum_dy_xhat[..],
+        };
+        let outcome = backend.backward_reduce(request.check().unwrap());
+        (outcome, gone(&sum_dy) && gone(&sum_dy_xhat))
+    });
+    exhausted(|backend| {
+        let mut y = vec![UNTOUCHED; 60];
+        let request = Normalize {
+            problem,
+            io: InOut::new(&x[..], &mut y[..]),
+            mean: &mean[..],
+            inv_std: &inv_std[..],
+            gamma: None,
+            beta: None,
+            epilogue: Epilogue::None,
+        };
+        let outcome = backend.normalize(request.check().unwrap());
+        (outcome, y.iter().all(|&y| y == UNTOUCHED))
+    });
+    exhausted(|backend| {
+        let mut dx = vec![UNTOUCHED; 60];
+        let request = BackwardApply {
+            problem,
+            io: InOut::new(&x[..], &mut dx[..]),
+            gate: Gate::Open,
+            dresidual: None,
+            inv_std: &inv_std[..],
+            gamma: None,
+            correction: Correction::Fixed,
+        };
+        let outcome = backend.backward_apply(request.check().unwrap());
+        (outcome, dx.iter().all(|&dx| dx == UNTOUCHED))
+    });
 }
 
 #[test]

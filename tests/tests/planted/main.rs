@@ -18,8 +18,8 @@ fn report<W: Wrong>(wrong: W) -> Report {
     Suite::of(Planted(wrong)).element::<f32>().report("")
 }
 
-/// Asserts that an error is caught by a trial whose name contains each of `trials`, and by no trial of
-/// what it has nothing to do with.
+/// Asserts that an error is caught by trials whose names contain each of `trials`, and that the rest of
+/// the backend still passes what it should.
 #[track_caller]
 fn caught<W: Wrong>(wrong: W, trials: &[&str]) {
     let report = report(wrong);

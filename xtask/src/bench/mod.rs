@@ -2,6 +2,7 @@
 
 mod criterion;
 mod interleaved;
+mod layer;
 mod page;
 mod peers;
 mod programs;
@@ -26,6 +27,10 @@ use crate::workspace::Workspace;
 /// two and writes one. The limit is a plain copy (training, inference) or triad (backward) of the same
 /// size on the same number of threads; limit and backends take turns, round by round, and the ratio is
 /// the median over rounds. Criterion measures each benchmark by itself, for the time and GB/s.
+///
+/// `--only layer` measures something else: forward and backward of candle_nn's layer beside
+/// bn-candle's, alone and in a conv–bn–relu block, in time and in memory. Nothing else builds candle, so
+/// its first run takes minutes to compile.
 ///
 /// Lists are separated by commas; `all` means every one. Names of operations: training, inference,
 /// backward, each also with +relu and +add-relu; moments, normalize, backward-reduce, backward-apply.
@@ -67,7 +72,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
 
-    /// Which of the two measurements to make [default: both].
+    /// Which measurement to make [default: interleaved and criterion].
     #[arg(long, value_name = "KIND")]
     only: Option<Kind>,
 
@@ -113,6 +118,8 @@ enum Kind {
     Criterion,
     /// Backends and limit in turns.
     Interleaved,
+    /// candle_nn's layer and bn-candle's in turns.
+    Layer,
 }
 
 impl Arguments {
@@ -145,6 +152,9 @@ impl Arguments {
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<Outcome> {
+    if arguments.only == Some(Kind::Layer) {
+        return layer::run(workspace, arguments);
+    }
     if arguments.peers || arguments.smoke {
         return peers::run(workspace, arguments);
     }

@@ -15,7 +15,7 @@ pub(super) const FACADE: &str = "bn";
 /// an error and no passing warning.
 pub(super) fn calls(facade: &Package) -> Vec<Cargo> {
     let clippy = |features: &[&str]| {
-        let package = ["--package", FACADE].into_iter();
+        let package = ["--package", FACADE, "--all-targets"].into_iter();
         let deny = ["--", "-D", "warnings"].into_iter();
         Cargo::new("clippy", package.chain(features.iter().copied()).chain(deny))
     };

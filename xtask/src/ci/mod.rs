@@ -113,7 +113,14 @@ impl Step {
                 Cargo::new("doc", ["--workspace", "--no-deps", "--all-features", "--lib"])
                     .env("RUSTDOCFLAGS", "-D warnings"),
             ],
-            Self::Test => vec![Cargo::new("test", ["--workspace"])],
+            // The choice at run time once more, with the backends that are no default.
+            Self::Test => vec![
+                Cargo::new("test", ["--workspace"]),
+                Cargo::new(
+                    "test",
+                    ["--package", features::FACADE, "--all-features", "--test", "registry"],
+                ),
+            ],
         })
     }
 }

@@ -3,6 +3,7 @@
 mod libtest;
 
 use std::collections::BTreeMap;
+use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
@@ -14,6 +15,9 @@ use crate::Outcome;
 use crate::cargo::Cargo;
 use crate::table::{self, Column};
 use crate::workspace::Workspace;
+
+/// The environment variable that names the backends which must be there.
+const REQUIRE: &str = "BN_REQUIRE";
 
 /// The name of the test target in which a backend runs the suite.
 const TARGET: &str = "conformance";
@@ -54,6 +58,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<Outcom
             }
         }
     }
+    if let Some(name) = required().into_iter().find(|name| !is_known(name, &known)) {
+        let names: Vec<&str> = known.iter().map(|package| short(package)).collect();
+        eprintln!("error: {REQUIRE} names `{name}`; there are: {}", names.join(", "));
+        return Ok(Outcome::Misused);
+    }
     if chosen.is_empty() {
         chosen = known;
     }
@@ -65,6 +74,19 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<Outcom
     print_runs(&runs);
     let holds = runs.iter().all(|(_, run)| run.verdict() == "holds");
     Ok(if holds { Outcome::Holds } else { Outcome::Failed })
+}
+
+/// What [`REQUIRE`] lists: `name`, or `name/variant`.
+fn required() -> Vec<String> {
+    let listed = env::var(REQUIRE).unwrap_or_default();
+    listed.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+/// Whether a required name is that of a backend here. A suite sees only its own name, so one that is
+/// misspelt would otherwise be required of nobody.
+fn is_known(required: &str, known: &[String]) -> bool {
+    let backend = required.split('/').next().unwrap_or_default();
+    known.iter().any(|package| short(package) == backend)
 }
 
 /// The packages that run the suite.

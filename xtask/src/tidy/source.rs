@@ -22,8 +22,9 @@ const UNFINISHED: [&str; 5] = [
 ];
 
 /// The packages that have unsafe code, and what for. All others forbid it in every library and program.
-const UNSAFE_PACKAGES: [(&str, &str); 3] = [
+const UNSAFE_PACKAGES: [(&str, &str); 4] = [
     ("bn-bench", "stores that bypass the cache, in the copy that is the limit"),
+    ("bn-candle", "advice to the system about the memory of large outputs"),
     ("bn-cuda", "calls of the driver"),
     ("bn-rayon", "SIMD kernels and outputs shared between threads"),
 ];

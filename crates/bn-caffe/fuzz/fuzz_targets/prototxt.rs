@@ -1,10 +1,12 @@
-//! Any bytes as a prototxt: parsed, read, checked, edited.
+//! Any bytes as a prototxt: parsed, read, checked, edited, folded.
 #![no_main]
 
+use bn_caffe::fold::fold;
 use bn_caffe::inspect::inspect;
 use bn_caffe::net::{Net, check};
 use bn_caffe::proto::schema::Phase;
 use bn_caffe::text::{Document, Edits};
+use bn_caffe::weights::Caffemodel;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
@@ -19,4 +21,5 @@ fuzz_target!(|text: &[u8]| {
     let Ok(net) = Net::from_document(&document) else { return };
     let _ = check::net(&net);
     let _ = inspect(Some(&net), None, Phase::Train);
+    let _ = fold(&document, &Caffemodel::default());
 });

@@ -91,6 +91,25 @@ impl Blob {
         Self::new(shape, Packed { element: Element::F64, bytes: bytes.into() }, None)
     }
 
+    /// Makes a blob of values rounded to a precision; half is written as single, which every reader
+    /// has. None where a finite value would become infinite, or one is not finite.
+    ///
+    /// # Errors
+    /// [`BlobProblem::Count`] where the number of values is not the shape's product.
+    pub(crate) fn rounded(
+        shape: Shape,
+        element: Element,
+        values: &[f64],
+    ) -> Result<Option<Self>, BlobProblem> {
+        if element == Element::F64 {
+            let finite = values.iter().all(|value| value.is_finite());
+            return Ok(Some(Self::from_f64(shape, values)?).filter(|_| finite));
+        }
+        let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+        let finite = values.iter().all(|value| value.is_finite());
+        Ok(Some(Self::from_f32(shape, &values)?).filter(|_| finite))
+    }
+
     fn new(shape: Shape, data: Packed, diff: Option<Packed>) -> Result<Self, BlobProblem> {
         if data.len() != shape.count() {
             return Err(BlobProblem::Count {

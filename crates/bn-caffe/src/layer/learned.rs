@@ -2,7 +2,7 @@
 
 use super::Real;
 use crate::blob::{Blob, Shape};
-use crate::error::{BlobProblem, Error, Result};
+use crate::error::{BlobProblem, Result};
 use crate::proto::schema::{FillerParameter, LayerParameter};
 
 /// One learned blob: values, and the gradient that backward adds to.
@@ -34,8 +34,7 @@ impl<T: Real> Param<T> {
     /// Fills a blob as a layer's filler says; `otherwise` where it has none.
     ///
     /// # Errors
-    /// [`Error::Layer`] for a filler that draws random numbers or is made for convolutions: Caffe's
-    /// generator is not reproduced, so such a net must bring its weights.
+    /// [`Error::Layer`](crate::Error::Layer) where Caffe's filler aborts.
     pub(super) fn filled(
         layer: &LayerParameter,
         which: &str,
@@ -43,20 +42,12 @@ impl<T: Real> Param<T> {
         otherwise: f32,
         shape: &[usize],
     ) -> Result<Self> {
-        let value = match filler {
-            None => otherwise,
-            Some(filler) if filler.kind() == "constant" => filler.value(),
-            Some(filler) => {
-                return Err(Error::layer(
-                    layer.name(),
-                    layer.type_name(),
-                    format!("{which}.type"),
-                    format!("\"{}\", which is not available here", filler.kind()),
-                    "\"constant\", or weights in the file",
-                ));
-            }
-        };
-        Ok(Self::constant(shape, T::from_f64(value.into())))
+        let mut param = Self::constant(shape, T::from_f64(otherwise.into()));
+        if let Some(filler) = filler {
+            let values = super::filler::fill(layer, which, filler, shape)?;
+            param.value = values.into_iter().map(|value| T::from_f64(value.into())).collect();
+        }
+        Ok(param)
     }
 
     /// The values as a weight file holds them.

@@ -52,6 +52,7 @@
 
 mod batch_norm;
 mod caffe_order;
+mod filler;
 mod learned;
 mod on_backend;
 mod pair;

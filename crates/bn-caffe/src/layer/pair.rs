@@ -54,12 +54,19 @@ impl<'b, T: Real> Pair<'b, T> {
         Ok(pair)
     }
 
+    /// Whether two layers can be joined.
+    #[must_use]
+    pub fn fits(batch_norm: &BatchNorm<'b, T>, scale: &Scale<'b, T>) -> bool {
+        let geometry = scale.geometry();
+        let per_channel = geometry.axis == 1 && geometry.dims == [batch_norm.channels()];
+        per_channel && !scale.has_two_bottoms() && !scale.is_bias()
+    }
+
     fn check(&self) -> Result<()> {
-        let (geometry, channels) = (self.scale.geometry(), self.batch_norm.channels());
-        let fits = geometry.axis == 1 && geometry.dims == [channels];
-        if fits && !self.scale.has_two_bottoms() {
+        if Self::fits(&self.batch_norm, &self.scale) {
             return Ok(());
         }
+        let (geometry, channels) = (self.scale.geometry(), self.batch_norm.channels());
         Err(Error::layer(
             self.scale.name(),
             "Scale",

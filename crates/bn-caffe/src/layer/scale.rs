@@ -124,7 +124,7 @@ impl<'b, T: Real> Scale<'b, T> {
     /// A factor starts at 1 without a filler and at 0 with an empty one, a bias at 0.
     ///
     /// # Errors
-    /// [`Error::Blob`]; [`Error::Layer`] for a filler that draws random numbers.
+    /// [`Error::Blob`]; [`Error::Layer`] for a filler that Caffe refuses.
     pub fn initial(&self) -> Result<Learned<T>> {
         let p = &self.parameter;
         let dims = &self.geometry.dims;
@@ -362,7 +362,7 @@ impl<'b, T: Real> Scale<'b, T> {
         self.parameter.bottom.len() == 2
     }
 
-    fn is_bias(&self) -> bool {
+    pub(super) fn is_bias(&self) -> bool {
         self.parameter.type_name() == "Bias"
     }
 

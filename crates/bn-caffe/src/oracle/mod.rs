@@ -22,6 +22,7 @@ mod array;
 mod cases;
 mod compare;
 mod manifest;
+pub mod models;
 mod setup;
 mod special;
 pub mod traces;

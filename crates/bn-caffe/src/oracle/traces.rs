@@ -42,7 +42,7 @@ pub fn replay(
     let mut cases = Vec::new();
     let mut before = None;
     for (layer, weights) in net.layers.iter().zip(binding.layers) {
-        if !matches!(layer.type_name(), "BatchNorm" | "Scale") {
+        if !is_traced(layer.type_name()) {
             continue;
         }
         let outputs = run(&traces.join("trace"), layer, weights, before, numerics);
@@ -50,6 +50,11 @@ pub fn replay(
         cases.push(Case { name: layer.name().to_owned(), outputs });
     }
     Ok(cases)
+}
+
+/// Whether layers of a type have traces.
+pub(super) fn is_traced(type_name: &str) -> bool {
+    matches!(type_name, "BatchNorm" | "Scale")
 }
 
 fn run(

@@ -111,7 +111,7 @@ impl Document {
     /// [`Error::Io`], and those of [`Self::parse`] inside [`Error::InFile`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        let text = crate::file::read(path, MAX_TEXT_BYTES)?;
         Self::parse(text).map_err(|e| e.in_file(path))
     }
 

@@ -147,14 +147,17 @@ impl<'a> Edits<'a> {
         edits.sort_by_key(|(range, _)| (range.start, range.end));
         let text = self.doc.text();
         let mut out = Vec::with_capacity(text.len());
-        let mut at = 0;
+        let (mut at, mut removed) = (0, false);
         for (range, new) in edits {
-            if range.start < at {
+            // Two fields that go may both take the blanks between them along.
+            let both_removed = removed && new.is_empty();
+            if range.start < at && !both_removed {
                 return Err(Error::OverlappingEdits { offset: range.start });
             }
-            out.extend_from_slice(&text[at..range.start]);
+            out.extend_from_slice(&text[at..range.start.max(at)]);
             out.extend_from_slice(new);
-            at = range.end;
+            at = range.end.max(at);
+            removed = new.is_empty();
         }
         out.extend_from_slice(&text[at..]);
         Ok(out)

@@ -18,10 +18,7 @@ impl Caffemodel {
     /// [`Error::Io`], and those of [`Self::parse`] inside [`Error::InFile`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let io = |source| Error::Io { path: path.into(), source };
-        let size = std::fs::metadata(path).map_err(io)?.len();
-        limit(|| path.display().to_string(), "bytes", size as usize, MAX_WEIGHT_BYTES)?;
-        Self::parse(std::fs::read(path).map_err(io)?).map_err(|e| e.in_file(path))
+        Self::parse(crate::file::read(path, MAX_WEIGHT_BYTES)?).map_err(|e| e.in_file(path))
     }
 
     /// Reads a weight file from memory, without a copy.

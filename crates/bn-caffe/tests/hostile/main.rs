@@ -2,6 +2,7 @@
 //!
 //! Deterministic; `fuzz/` holds the same exercises for libFuzzer.
 
+mod folding;
 mod memory;
 mod samples;
 

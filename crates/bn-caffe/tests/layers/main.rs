@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+/// The backends that every run is replayed on.
+const BACKENDS: [&str; 2] = ["naive", "rayon"];
+
 /// What a test returns.
 type Outcome = Result<(), Failed>;
 

@@ -1,25 +1,51 @@
 //! The recorded runs and set-up cases.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use bn::Options;
+use bn_caffe::layer::Numerics;
 use bn_caffe::oracle::{Case, Engines, Replay, replay};
-use bn_naive::NaiveBackend;
 use libtest_mimic::Trial;
 
-use crate::{Outcome, none_of, trial};
+use crate::{BACKENDS, Outcome, none_of, trial};
+
+/// A selection of the recordings that ships with the project, and how many runs it has.
+const SHIPPED: (&str, [usize; 2]) = ("tests/data/oracle", [21, 9]);
+
+/// All of them.
+const ALL: [usize; 2] = [45, 9];
 
 pub fn trials() -> Vec<Trial> {
-    vec![
-        trial("runs_in_exact_numerics", "oracle", |path| every_run(path, &Engines::EXACT)),
-        trial("runs_on_a_backend", "oracle", |path| every_run(path, &Engines::fast(&NaiveBackend))),
-        trial("set_ups_end_as_in_caffe", "oracle", set_ups),
-    ]
+    let mut trials = vec![trial("set_ups_end_as_in_caffe", "oracle", set_ups)];
+    for engine in std::iter::once("exact").chain(BACKENDS) {
+        trials.push(trial(format!("runs_{engine}"), "oracle", move |path| run(path, ALL, engine)));
+        trials.push(Trial::test(format!("shipped_runs_{engine}"), move || {
+            run(&shipped(), SHIPPED.1, engine)
+        }));
+    }
+    trials.push(Trial::test("shipped_set_ups_end_as_in_caffe", || set_ups(&shipped())));
+    trials
 }
 
-fn every_run(path: &Path, engines: &Engines<'_>) -> Outcome {
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(SHIPPED.0)
+}
+
+/// Every run of a directory, in exact numerics or on a backend.
+fn run(path: &Path, counts: [usize; 2], engine: &str) -> Outcome {
+    if engine == "exact" {
+        return every_run(path, counts, &Engines::EXACT);
+    }
+    let options = Options::default();
+    let (single, double) = (bn::open(engine, &options)?, bn::open(engine, &options)?);
+    let engines = Engines { f32: Numerics::Fast(&*single), f64: Numerics::Fast(&*double) };
+    every_run(path, counts, &engines)
+}
+
+fn every_run(path: &Path, counts: [usize; 2], engines: &Engines<'_>) -> Outcome {
     let Replay { cases, special, .. } = replay(path, engines)?;
     let mut problems = Vec::new();
-    if (cases.len(), special.len()) != (45, 9) {
+    if [cases.len(), special.len()] != counts {
         problems.push(format!("{} cases and {} special ones", cases.len(), special.len()));
     }
     problems.extend(cases.iter().chain(&special).filter_map(problem));

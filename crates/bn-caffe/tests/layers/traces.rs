@@ -1,12 +1,12 @@
 //! Every BatchNorm and Scale layer of four published nets.
 
+use bn::Options;
 use bn_caffe::layer::Numerics;
-use bn_caffe::oracle::traces;
-use bn_naive::NaiveBackend;
+use bn_caffe::oracle::{models, traces};
 use libtest_mimic::Trial;
 
 use crate::runs::problem;
-use crate::{Outcome, none_of, shared, trial};
+use crate::{BACKENDS, Outcome, none_of, shared, trial};
 
 /// Traces, weights, and how many pairs of layers there are.
 const MODELS: [(&str, &str, usize); 4] = [
@@ -21,17 +21,34 @@ const MODELS: [(&str, &str, usize); 4] = [
 ];
 
 pub fn trials() -> Vec<Trial> {
-    let trials = MODELS.iter().flat_map(|&(folder, weights, pairs)| {
+    let mut trials = vec![trial("weights_of_traces_are_found", "models", found)];
+    for &(folder, weights, pairs) in &MODELS {
         let name = folder.rsplit('/').next().unwrap_or(folder);
-        [("exact", Numerics::Exact), ("on_a_backend", Numerics::Fast(&NaiveBackend))].map(
-            |(how, numerics)| {
-                trial(format!("layers_of_{name}_{how}"), folder, move |path| {
-                    layers(path, weights, pairs, numerics)
-                })
-            },
-        )
+        trials.push(trial(format!("layers_of_{name}_exact"), folder, move |path| {
+            layers(path, weights, pairs, Numerics::Exact)
+        }));
+        for backend in BACKENDS {
+            trials.push(trial(format!("layers_of_{name}_on_{backend}"), folder, move |path| {
+                let backend = bn::open(backend, &Options::default())?;
+                layers(path, weights, pairs, Numerics::Fast(&*backend))
+            }));
+        }
+    }
+    trials
+}
+
+/// The directory as a whole: every folder of traces with its weights.
+fn found(path: &std::path::Path) -> Outcome {
+    let found = models::find(path)?;
+    let missing = MODELS.iter().filter(|(folder, weights, _)| {
+        let (traces, weights) = (shared().join(folder), shared().join(weights));
+        !found.iter().any(|model| model.traces == traces && model.weights == weights)
     });
-    trials.collect()
+    let mut problems: Vec<_> = missing.map(|(folder, ..)| format!("{folder}: not found")).collect();
+    if found.len() != MODELS.len() {
+        problems.push(format!("{} models", found.len()));
+    }
+    none_of(problems)
 }
 
 fn layers(

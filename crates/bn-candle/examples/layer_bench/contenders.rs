@@ -14,6 +14,12 @@ pub(crate) struct Cost {
     pub(crate) peak: usize,
 }
 
+impl Cost {
+    pub(crate) fn both(&self) -> f64 {
+        self.forward + self.backward
+    }
+}
+
 type Forward = Box<dyn Fn(&Tensor) -> Result<Tensor>>;
 
 /// The layer alone: candle_nn's and this crate's.
@@ -73,13 +79,16 @@ fn compare(
     let mut times = vec![(Vec::new(), Vec::new()); contenders.len()];
     let mut peaks = Vec::new();
     for (_, forward) in contenders {
-        let before = crate::HEAP.current_usage();
-        crate::HEAP.reset_peak_usage();
         forward(&x)?.backward()?;
-        peaks.push(crate::HEAP.peak_usage().saturating_sub(before));
+        let before = crate::HEAP.reset_peak();
+        forward(&x)?.backward()?;
+        peaks.push(crate::HEAP.peak().saturating_sub(before));
     }
     for _ in 0..rounds {
         for ((_, forward), (forwards, backwards)) in contenders.iter().zip(&mut times) {
+            // Once without a clock: the memory that is timed is then what this contender left free, as in
+            // training, and not what the one before it did.
+            forward(&x)?.backward()?;
             let start = Instant::now();
             let y = forward(&x)?;
             forwards.push(milliseconds(start));

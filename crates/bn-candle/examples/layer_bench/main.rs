@@ -2,87 +2,61 @@
 //!
 //! ```text
 //! cargo run --release --example layer_bench -p bn-candle
-//! cargo run --release --example layer_bench -p bn-candle -- --shapes resnet50/8x --rounds 5 --threads 1
+//! cargo run --release --example layer_bench -p bn-candle -- --shapes 32x64x112x112 --tables layer,parts --threads 1
+//! cargo xtask bench --only layer
 //! ```
 //!
-//! All contenders take turns in one run, and a figure is the median of the rounds. Backward starts at y with a
-//! gradient of ones, so that no loss is measured. The peak of the heap is what the allocator counts
-//! above what was there before forward. A second table takes this crate's time apart: the kernels alone
-//! on memory that is there, and what candle does around them.
+//! All contenders take turns in one run, each first without a clock, and a figure is the median of the
+//! rounds. Backward starts at y with a gradient of ones, so that no loss is measured. The peak of the
+//! heap is what the allocator counts above what was there before forward. Another table takes this
+//! crate's time apart: the kernels alone on memory that is there, and what candle does around them.
 #![allow(clippy::print_stdout, reason = "a program that talks to people")]
 
 mod contenders;
+#[path = "../heap/mod.rs"]
+mod heap;
 mod parts;
+mod settings;
 mod table;
 
-use bn_conformance::shapes;
 use candle_core::{Error, Result};
-use peak_alloc::PeakAlloc;
+use heap::Heap;
+use indicatif::{ProgressBar, ProgressStyle};
+use settings::{Settings, Table};
 
 #[global_allocator]
-static HEAP: PeakAlloc = PeakAlloc;
+static HEAP: Heap = Heap::new();
 
 fn main() -> Result<()> {
-    let settings = Settings::read()?;
+    let settings = Settings::read(std::env::args().skip(1))?;
     if let Some(threads) = settings.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         pool.build_global().map_err(Error::wrap)?;
     }
-    println!("threads: {}, rounds: {}\n", rayon::current_num_threads(), settings.rounds);
-    let [mut layers, mut views, mut blocks] = [Vec::new(), Vec::new(), Vec::new()];
-    let mut parts = Vec::new();
-    for shape in shapes::matching(&settings.shapes) {
-        let dims = shape.dims(bn_core::Layout::ChannelsFirst);
-        layers.push((shape.label(), contenders::layer(&dims, settings.rounds)?));
-        parts.push((shape.label(), parts::of_layer(&dims, settings.rounds)?));
-        views.push((shape.label(), contenders::view(&dims, settings.rounds)?));
-        if shape.elements() <= settings.largest_block {
-            blocks.push((shape.label(), contenders::block(&dims, settings.rounds)?));
-        }
+    println!("threads: {}, rounds: {}", rayon::current_num_threads(), settings.rounds);
+    for &table in &settings.tables {
+        println!("\n{}\n{}", table.title(), measured(&settings, table)?);
     }
-    println!("One layer, milliseconds\n{}\n", table::compared(&layers));
-    println!("Its parts, milliseconds\n{}\n", table::of_parts(&parts));
-    println!("Channels-last, seen channels-first\n{}\n", table::compared(&views));
-    println!("conv 1×1 – bn – relu, milliseconds\n{}", table::compared(&blocks));
     Ok(())
 }
 
-struct Settings {
-    shapes: String,
-    rounds: usize,
-    threads: Option<usize>,
-    /// The largest number of values that a block is tried with: candle's convolution takes its time.
-    largest_block: usize,
-}
-
-impl Settings {
-    fn read() -> Result<Self> {
-        let shapes = "resnet50/32x64x112x112".to_owned();
-        let mut settings = Self { shapes, rounds: 5, threads: None, largest_block: 1 << 21 };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            let value = arguments.next().unwrap_or_default();
-            let number = || {
-                let number = value.parse().ok().filter(|&number| number > 0);
-                number.ok_or_else(|| usage(&format!("{argument} takes a number, not {value:?}")))
-            };
-            match argument.as_str() {
-                "--shapes" => settings.shapes = value,
-                "--rounds" => settings.rounds = number()?,
-                "--threads" => settings.threads = Some(number()?),
-                "--largest-block" => settings.largest_block = number()?,
-                _ => return Err(usage(&format!("unknown argument {argument:?}"))),
-            }
+/// One table, over all shapes; a progress bar is drawn where standard error is a terminal.
+fn measured(settings: &Settings, table: Table) -> Result<comfy_table::Table> {
+    let style = ProgressStyle::with_template("{bar:30} {elapsed:>4} {msg}").map_err(Error::wrap)?;
+    let bar = ProgressBar::new(settings.shapes.len() as u64).with_style(style);
+    let (mut costs, mut parts) = (Vec::new(), Vec::new());
+    for shape in &settings.shapes {
+        let (label, rounds) = (shape.label(), settings.rounds);
+        bar.set_message(label.clone());
+        let dims = shape.dims(bn_core::Layout::ChannelsFirst);
+        match table {
+            Table::Layer => costs.push((label, contenders::layer(&dims, rounds)?)),
+            Table::View => costs.push((label, contenders::view(&dims, rounds)?)),
+            Table::Block => costs.push((label, contenders::block(&dims, rounds)?)),
+            Table::Parts => parts.push((label, parts::of_layer(&dims, rounds)?)),
         }
-        if shapes::matching(&settings.shapes).is_empty() {
-            return Err(usage(&format!("no shape is called {:?}", settings.shapes)));
-        }
-        Ok(settings)
+        bar.inc(1);
     }
-}
-
-fn usage(problem: &str) -> Error {
-    Error::msg(format!(
-        "{problem}\nusage: layer_bench [--shapes NAME] [--rounds N] [--threads N] [--largest-block N]"
-    ))
+    bar.finish_and_clear();
+    Ok(if table == Table::Parts { table::of_parts(&parts) } else { table::compared(&costs) })
 }

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use bn_core::{
-    Backward, BatchNormBackend, ForwardTraining, InOut, Problem, Request, SavedTensor, SavedStatistics,
+    Backward, BatchNormBackend, ForwardTraining, InOut, Problem, Request, SavedStatistics,
+    SavedTensor,
 };
 use bn_rayon::RayonBackend;
 use candle_core::{Device, Error, Result, Tensor};

@@ -34,6 +34,13 @@ pub(crate) struct Run {
     pub(crate) peak_resident: Option<usize>,
 }
 
+impl Run {
+    /// The share that is recognised at the end.
+    pub(crate) fn last_accuracy(&self) -> f64 {
+        self.accuracy.last().copied().unwrap_or_default()
+    }
+}
+
 /// Trains a network; a progress bar is drawn where standard error is a terminal.
 pub(crate) fn train(kind: Kind, epochs: usize) -> Result<Run> {
     let mut rng = Rng::with_seed(SEED);
@@ -49,7 +56,7 @@ pub(crate) fn train(kind: Kind, epochs: usize) -> Result<Run> {
     let bar = ProgressBar::new((epochs * batches) as u64).with_style(style()?);
     bar.set_prefix(kind.name());
     let (mut losses, mut accuracy, mut time) = (Vec::new(), Vec::new(), Duration::ZERO);
-    crate::HEAP.reset_peak_usage();
+    crate::HEAP.reset_peak();
     let mut order: Vec<u32> = (0u32..).take(training.len()).collect();
     for epoch in 0..epochs {
         optimizer.set_learning_rate(LEARNING_RATE * (1.0 - epoch as f64 / epochs as f64));
@@ -80,7 +87,7 @@ pub(crate) fn train(kind: Kind, epochs: usize) -> Result<Run> {
         batches,
         accuracy,
         seconds: time.as_secs_f64(),
-        peak_heap: crate::HEAP.peak_usage(),
+        peak_heap: crate::HEAP.peak(),
         peak_resident: peak_resident(),
     })
 }

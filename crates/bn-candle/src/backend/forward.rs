@@ -6,8 +6,11 @@ use candle_core::{Result, Tensor};
 use super::axes::{Axes, round, zero_where};
 use super::{CandleBuffer, CandleMemory, bits};
 
-/// mean = first + (1/m) Σ (x − first) and M2 = Σ (x − mean)²: so taken, the mean of a constant channel is
-/// that constant.
+/// mean = about + (1/m) Σ (x − about), with about = first + (1/m) Σ (x − first), and M2 = Σ (x − mean)².
+///
+/// So taken, the mean of a constant channel is that constant. The second round is for a first value far
+/// from all others, whose deviations from it are rounded at its size and not at theirs. An infinite mean
+/// has no deviations and stays what it is.
 pub(super) fn moments<T: Element>(request: Moments<'_, T, CandleMemory>) -> Result<()> {
     let axes = Axes::of(&request.problem);
     let x = axes.tensor(request.x)?;
@@ -24,7 +27,10 @@ pub(super) fn moments<T: Element>(request: Moments<'_, T, CandleMemory>) -> Resu
     };
     let first = axes.first_values(&x, request.valid)?;
     let counts = axes.counts(&request.counts(), x.device())?;
-    let mean = (&first + axes.sum(&deviations(&first)?)?.broadcast_div(&counts)?)?;
+    let average = |from: &Tensor| axes.sum(&deviations(from)?)?.broadcast_div(&counts);
+    let about = (&first + average(&first)?)?;
+    let exact = (&about + average(&about)?)?;
+    let mean = about.abs()?.eq(f64::INFINITY)?.where_cond(&about, &exact)?;
     let m2 = axes.sum(&deviations(&mean)?.sqr()?)?;
     let (mean, m2) = (CandleBuffer::flat(&mean)?, CandleBuffer::flat(&m2)?);
     (*request.mean, *request.m2) = (mean, m2);
@@ -70,4 +76,38 @@ pub(super) fn write<E: Scalar>(io: InOut<'_, CandleBuffer<E>>, tensor: &Tensor) 
     let (InOut::Separate { output, .. } | InOut::InPlace(output)) = io;
     *output = CandleBuffer::flat(tensor)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bn_core::{BatchNormBackend, Layout, Problem, Request};
+    use candle_core::{DType, Device};
+
+    use super::*;
+    use crate::CandleBackend;
+
+    /// The mean of a channel with an infinity in it is that infinity, and its neighbours' are their own.
+    #[test]
+    fn an_infinite_mean_stays_infinite() {
+        let values = [[1.0, f64::INFINITY], [3.0, 5.0], [5.0, 7.0]];
+        for order in [[0, 1, 2], [1, 0, 2]] {
+            let rows = order.map(|row: usize| values[row]);
+            let x = Tensor::new(&rows, &Device::Cpu).unwrap();
+            let problem = Problem::new(x.dims(), Layout::ChannelsLast).unwrap();
+            let x = CandleBuffer::<f64>::from_tensor(&x).unwrap();
+            let blank = || {
+                let zeros = Tensor::zeros(2, DType::F64, &Device::Cpu).unwrap();
+                CandleBuffer::<f64>::from_tensor(&zeros).unwrap()
+            };
+            let (mut mean, mut m2) = (blank(), blank());
+            let request = Moments { problem, x: &x, valid: None, mean: &mut mean, m2: &mut m2 };
+            let backend = &CandleBackend::default();
+            BatchNormBackend::<f64>::moments(backend, request.check().unwrap()).unwrap();
+            let mean = mean.tensor().to_vec1::<f64>().unwrap();
+            assert_eq!(mean[0], 3.0);
+            // From an infinite first value there are no deviations to take the mean of.
+            let first_is_finite = rows[0][1].is_finite();
+            assert!(mean[1] == f64::INFINITY || (!first_is_finite && mean[1].is_nan()), "{mean:?}");
+        }
+    }
 }

@@ -24,6 +24,25 @@ pub(crate) const NAME: &str = "candle";
 ///
 /// A device without `f64` (Metal) answers with candle's own error. Sums are taken in the order that
 /// candle takes them: one after the other on the CPU, so that the bits do not depend on threads.
+///
+/// Tensors go in and come out without copies; on slices it runs inside [`Staged`](bn_core::Staged).
+///
+/// ```
+/// use bn_candle::{CandleBackend, CandleBuffer, Layout};
+/// use bn_core::{BatchNormBackend, Moments, Problem, Request};
+/// use candle_core::{Device, Tensor};
+///
+/// let x = Tensor::new(&[[1f32, 10.0], [3.0, 30.0]], &Device::Cpu)?;
+/// let problem = Problem::new(x.dims(), Layout::ChannelsLast)?;
+/// let zeros = Tensor::zeros(2, candle_core::DType::F64, &Device::Cpu)?;
+/// let x = CandleBuffer::<f32>::from_tensor(&x)?;
+/// let (mut mean, mut m2) = (CandleBuffer::from_tensor(&zeros)?, CandleBuffer::from_tensor(&zeros)?);
+/// let request = Moments { problem, x: &x, valid: None, mean: &mut mean, m2: &mut m2 };
+/// CandleBackend::new(Device::Cpu).moments(request.check()?)?;
+/// assert_eq!(mean.tensor().to_vec1::<f64>()?, [2.0, 20.0]);
+/// assert_eq!(m2.tensor().to_vec1::<f64>()?, [2.0, 200.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct CandleBackend {
     memory: CandleMemory,

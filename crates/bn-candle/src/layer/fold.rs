@@ -13,6 +13,29 @@ use super::BatchNorm;
 impl BatchNorm {
     /// The convolution that does what `conv` followed by this layer does in evaluation.
     ///
+    /// Its weights are weight·gamma·inv_std, output by output, and its bias is
+    /// (bias − mean)·gamma·inv_std + beta, both computed in `f64` and rounded once.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Result, Tensor};
+    /// use candle_nn::{Conv2dConfig, Module, VarBuilder, VarMap, conv2d_no_bias};
+    ///
+    /// # fn main() -> Result<()> {
+    /// let map = VarMap::new();
+    /// let vb = VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu);
+    /// let conv = conv2d_no_bias(3, 8, 3, Conv2dConfig::default(), vb.pp("conv"))?;
+    /// let bn = bn_candle::batch_norm(8, 1e-5, vb.pp("bn"))?;
+    /// let x = Tensor::randn(0f32, 1.0, (2, 3, 6, 6), &Device::Cpu)?;
+    /// bn.forward_train(&conv.forward(&x)?)?;
+    ///
+    /// let apart = bn.frozen().forward(&conv.forward(&x)?)?;
+    /// let folded = bn.absorb_into_conv2d(&conv)?.forward(&x)?;
+    /// let difference = (apart - folded)?.abs()?.max_all()?.to_scalar::<f32>()?;
+    /// assert!(difference < 1e-4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// A convolution with another number of outputs than this layer has channels, a layer with a fused

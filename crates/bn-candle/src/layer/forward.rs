@@ -35,15 +35,7 @@ impl BatchNorm {
     ) -> Result<Tensor> {
         match x.device() {
             Device::Cpu => self.forward_cpu(x, residual, mode),
-            other => Err(Error::wrap(bn_core::Error::Unavailable {
-                backend: "batch-norm layer",
-                reason: format!(
-                    "x is on {:?} and the layer's kernels are the CPU's; expected {:?}. \
-                     CandleBackend computes on every device of candle's",
-                    other.location(),
-                    DeviceLocation::Cpu
-                ),
-            })),
+            other => Err(Error::wrap(no_kernels(other.location()))),
         }
     }
 
@@ -138,7 +130,10 @@ impl BatchNorm {
     }
 
     /// The running statistics as they are now: what happens to them later does not reach backward.
+    ///
+    /// Under the lock of the count, so that mean and variance are those of the same moment.
     fn running(&self) -> Result<Normalizer> {
+        let _seen = self.lock_seen();
         let inv_std = host(&self.running_var)?.iter().map(|&var| inv_std(var, self.eps)).collect();
         Ok(Normalizer::Fixed { mean: host(&self.running_mean)?, inv_std })
     }
@@ -168,7 +163,36 @@ impl BatchNorm {
     }
 }
 
+/// Why the layer does not compute on a device.
+fn no_kernels(location: DeviceLocation) -> bn_core::Error {
+    let reason = match location {
+        DeviceLocation::Cuda { gpu_id } => format!(
+            "x is on CUDA device {gpu_id}, and bn-cuda's kernels are not in this build; expected the \
+             CPU. CandleBackend computes there with candle's own operations"
+        ),
+        other => format!(
+            "x is on {other:?}, for which the layer has no kernels; expected the CPU. CandleBackend \
+             computes there with candle's own operations"
+        ),
+    };
+    bn_core::Error::Unavailable { backend: "batch-norm layer", reason }
+}
+
 /// C values on the host.
 fn host(values: &Tensor) -> Result<Vec<f64>> {
     values.to_dtype(DType::F64)?.to_vec1()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// candle gives out no tensor on a device that this build has not, so the words are tried alone.
+    #[test]
+    fn a_device_without_kernels_is_named() {
+        let cuda = no_kernels(DeviceLocation::Cuda { gpu_id: 1 }).to_string();
+        assert!(cuda.contains("CUDA device 1") && cuda.contains("bn-cuda's kernels are not in"));
+        let metal = no_kernels(DeviceLocation::Metal { gpu_id: 0 }).to_string();
+        assert!(metal.contains("Metal") && metal.contains("expected the CPU"), "{metal}");
+    }
 }

@@ -5,11 +5,13 @@ use std::sync::LazyLock;
 use bn_core::{
     Backward, BackwardReduce, ChannelMoments, Counts, Epilogue, Error, FixedStatistics,
     ForwardInference, ForwardTraining, Gate, HostBackend, HostMemory, InOut, Moments, Momentum,
-    Problem, Request, RunningMut, SavedStatistics, Seen, SingleValue, moments_of, parameter_gradient,
+    Problem, Request, RunningMut, SavedStatistics, Seen, SingleValue, moments_of,
+    parameter_gradient,
 };
 use bn_rayon::RayonBackend;
 use candle_core::{CpuStorage, WithDType};
 
+use super::fresh::zeros;
 use super::{Batch, CpuElement, Node, Normalizer, Saved, uncentred};
 
 /// The gradients that candle tracks.
@@ -238,9 +240,4 @@ pub(super) fn daffine<T: CpuElement>(
     [sum_dy_xhat, sum_dy].map(|sums| {
         <T::Param>::to_cpu_storage_owned(parameter_gradient(node.order.problem(), sums))
     })
-}
-
-/// Zeros fresh from the allocator, which for a large tensor costs no pass over it.
-pub(super) fn zeros<E: bytemuck::Zeroable>(len: usize) -> Vec<E> {
-    bytemuck::allocation::zeroed_vec(len)
 }

@@ -7,9 +7,11 @@
 
 mod cpu;
 mod element;
+mod fresh;
 mod once;
 mod ops;
 mod order;
+mod rows;
 mod uncentred;
 
 use std::sync::{Arc, OnceLock};
@@ -128,7 +130,7 @@ impl Node {
             (None, Some(residual)) => x.apply_op2(residual, ops::WithResidual(self)),
             (Some((gamma, beta)), None) => x.apply_op3(gamma, beta, ops::WithAffine(self)),
             (Some((gamma, beta)), Some(residual)) => {
-                let rows = Tensor::stack(&[gamma, beta], 0)?;
+                let rows = gamma.apply_op2(beta, rows::Rows)?;
                 x.apply_op3(&rows, residual, ops::WithAffineAndResidual(self))
             }
         }

@@ -8,7 +8,8 @@ use bn_core::{
     BackwardApply, Correction, Counts, Error, Gate, HostMemory, InOut, Normalize, Request,
 };
 
-use super::cpu::{Operands, RawGradients, Wanted, backend, daffine, moments, sums, zeros};
+use super::cpu::{Operands, RawGradients, Wanted, backend, daffine, moments, sums};
+use super::fresh::zeros;
 use super::{Batch, CpuElement, Node, Saved};
 
 /// Forward; the running variance takes mean(x²), by m/(m − 1) where it is unbiased.

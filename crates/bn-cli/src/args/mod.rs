@@ -1,8 +1,13 @@
 //! The command line.
 
+mod caffe;
 mod layer;
 mod tensors;
 
+pub(crate) use caffe::{
+    CaffeArgs, CaffeCommand, CaffeRunArgs, ExportArgs, FoldArgs, ImportArgs, InspectArgs, Named,
+    NumericsArg, PhaseArg,
+};
 pub(crate) use layer::{EpilogueKind, LayerArgs, ModeArg};
 pub(crate) use tensors::OtherTensors;
 
@@ -31,6 +36,7 @@ pub(crate) enum Command {
     Backends(BackendsArgs),
     Run(Box<RunArgs>),
     Compare(Box<CompareArgs>),
+    Caffe(CaffeArgs),
 }
 
 /// List the backends: which are available here, what they run on, what they compute in.

@@ -38,11 +38,11 @@ fn compare_as<T: Stored>(
     loaded: Loaded,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let settings = Settings::new(&args.layer);
+    let settings = Settings::new(&args.layer)?;
     let source = loaded.x.label.clone();
     let inputs = Inputs::<T>::new(loaded, args.layer.layout.into(), &settings)?;
     progress.step("computing the reference in f64");
-    let widened = inputs.widen();
+    let widened = inputs.widen()?;
     let mut reference = Pass::new(&widened, &settings)?;
     reference.forward(&bn::naive::NaiveBackend)?;
     reference.backward(&bn::naive::NaiveBackend)?;
@@ -77,6 +77,7 @@ fn compare_as<T: Stored>(
         dims: &inputs.dims,
         backward: inputs.dy.is_some(),
         nans: inputs.nans(),
+        tracks: inputs.running.is_some(),
         runs,
         left_out,
     };
@@ -189,6 +190,8 @@ struct Report<'a> {
     dims: &'a [usize],
     backward: bool,
     nans: Vec<(&'static str, usize)>,
+    /// Whether there are running statistics.
+    tracks: bool,
     runs: Vec<Run>,
     left_out: Vec<Absent>,
 }
@@ -222,9 +225,10 @@ impl Report<'_> {
         if !self.runs.is_empty() {
             parts.push(self.differences());
             parts.push(paragraph(
-                "Each column pair is the largest difference of a backend's result from the same \
-                 formulas in f64 (naive, run in f64): in units in the last place (ulp) of the \
-                 result's type, where 0.5 is mere rounding, and relative to the largest value. \
+                "The reference is the same formulas in f64 (naive, run in f64). largest: the largest \
+                 difference, relative to the largest value of that result. ulp: that difference in \
+                 units in the last place of the value where it is; 0.5 is mere rounding. worst: the \
+                 most ulp of any value, large where a value near 0 is the difference of large ones. \
                  save_mean and save_inv_std are kept in f64; their ulp is that of the parameters.",
             ));
             parts.push(self.speeds());
@@ -243,7 +247,8 @@ impl Report<'_> {
 
     fn introduction(&self) -> String {
         let Self { dtype, .. } = self;
-        let (dims, layout, sentence) = (shape(self.dims), self.layout(), self.settings.sentence());
+        let (dims, layout) = (shape(self.dims), self.layout());
+        let sentence = self.settings.sentence(self.tracks);
         let what = match &self.args.x {
             Some(x) => x.to_string(),
             None => {
@@ -259,8 +264,8 @@ impl Report<'_> {
     fn differences(&self) -> String {
         let mut header = vec!["result".to_owned(), "type".to_owned()];
         for run in &self.runs {
-            header.push(format!("{}\nulp", run.name));
-            header.push("\nrelative".into());
+            header.push(format!("{}\nlargest", run.name));
+            header.extend(["\nulp".into(), "\nworst".into()]);
         }
         let header: Vec<_> = header.iter().map(String::as_str).collect();
         let results = self.runs.first().map_or(&[][..], |run| &run.differences);
@@ -286,18 +291,19 @@ impl Report<'_> {
 }
 
 impl Compared {
-    /// The largest difference in ulp and relative.
-    fn cells(&self) -> [String; 2] {
-        let Difference { ulp, relative, not_comparable, .. } = self.difference;
+    /// The largest difference, relative and in ulp, and the most ulp of any value.
+    fn cells(&self) -> [String; 3] {
+        let Difference { ulp, largest_ulp, relative, not_comparable, .. } = self.difference;
         if not_comparable > 0 {
-            return [format!("{not_comparable} NaN or inf"), "-".into()];
+            return [format!("{not_comparable} NaN or inf"), "-".into(), "-".into()];
         }
-        let ulp = match ulp {
+        let in_ulp = |ulp: f64| match ulp {
             0.0 => "0".into(),
+            ulp if ulp < 0.01 => "<0.01".into(),
             ulp if ulp < 1e4 => format!("{ulp:.2}"),
             ulp => format!("{ulp:.1e}"),
         };
         let relative = if relative == 0.0 { "0".into() } else { format!("{relative:.1e}") };
-        [ulp, relative]
+        [relative, in_ulp(ulp), in_ulp(largest_ulp)]
     }
 }

@@ -32,7 +32,7 @@ fn input_files(args: &RunArgs) -> Vec<&Path> {
 }
 
 fn run_as<T: Stored>(args: &RunArgs, loaded: Loaded, progress: &Progress) -> Result<(), Failure> {
-    let settings = Settings::new(&args.layer);
+    let settings = Settings::new(&args.layer)?;
     let format = loaded.format;
     let inputs = Inputs::<T>::new(loaded, args.layer.layout.into(), &settings)?;
     let options = Options::default().with_threads(args.threads.map(std::num::NonZero::get));
@@ -61,6 +61,7 @@ fn run_as<T: Stored>(args: &RunArgs, loaded: Loaded, progress: &Progress) -> Res
         dims: &inputs.dims,
         format,
         nans: inputs.nans(),
+        tracks: inputs.running.is_some(),
         backend: backend.name(),
         device: backend.device(),
         results,
@@ -128,6 +129,8 @@ struct Report<'a> {
     dims: &'a [usize],
     format: Format,
     nans: Vec<(&'static str, usize)>,
+    /// Whether there are running statistics.
+    tracks: bool,
     backend: &'static str,
     device: Device,
     results: Vec<Row>,
@@ -171,7 +174,7 @@ impl Report<'_> {
         let intro = paragraph(&format!(
             "{}: {dims}, {dtype}, {layout}. {}. On {backend} ({label}, {instruction_set}).",
             args.x,
-            self.settings.sentence(),
+            self.settings.sentence(self.tracks),
         ));
 
         let with_nan = !nans.is_empty() || self.results.iter().any(|row| row.summary.nan > 0);

@@ -1,6 +1,6 @@
 //! The inputs of a layer, of one element type, checked against each other.
 
-use bn_core::{Element, Layout, Problem, Scalar};
+use bn_core::{Element, Error, HostMemory, Layout, Memory as _, Problem, Scalar};
 
 use super::{Loaded, LoadedTensor, Settings};
 use crate::args::EpilogueKind;
@@ -50,6 +50,14 @@ impl<T: Stored> Inputs<T> {
         let mean = parameter(Role::RunningMean).transpose()?;
         let var = parameter(Role::RunningVar).transpose()?;
         let running = mean.zip(var).map(|(mean, var)| [mean, var]);
+        if let Some([_, var]) = &running
+            && let Some(channel) = var.iter().position(|var| var.to_f64() < 0.0)
+        {
+            return Err(Failure::BadInput(format!(
+                "--running-var: channel {channel} is {}; expected no negative variance",
+                var[channel].to_f64()
+            )));
+        }
 
         if !settings.trains() && running.is_none() {
             return bad(
@@ -69,17 +77,25 @@ impl<T: Stored> Inputs<T> {
     }
 
     /// The same values in f64.
-    pub(crate) fn widen(&self) -> Inputs<f64> {
-        Inputs {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub(crate) fn widen(&self) -> Result<Inputs<f64>, Error> {
+        let running = match &self.running {
+            Some([mean, var]) => Some([widen(mean)?, widen(var)?]),
+            None => None,
+        };
+        Ok(Inputs {
             dims: self.dims.clone(),
             problem: self.problem,
-            x: widen(&self.x),
-            dy: self.dy.as_deref().map(widen),
-            gamma: self.gamma.as_deref().map(widen),
-            beta: self.beta.as_deref().map(widen),
-            running: self.running.as_ref().map(|running| running.each_ref().map(|v| widen(v))),
-            residual: self.residual.as_deref().map(widen),
-        }
+            x: widen(&self.x)?,
+            dy: self.dy.as_deref().map(widen).transpose()?,
+            gamma: self.gamma.as_deref().map(widen).transpose()?,
+            beta: self.beta.as_deref().map(widen).transpose()?,
+            running,
+            residual: self.residual.as_deref().map(widen).transpose()?,
+        })
     }
 
     /// Which inputs hold NaN, and how many.
@@ -113,8 +129,10 @@ fn bad<T>(message: &str) -> Result<T, Failure> {
     Err(Failure::BadInput(message.into()))
 }
 
-fn widen<E: Element>(values: &[E]) -> Vec<f64> {
-    values.iter().map(|value| value.to_f64()).collect()
+fn widen<E: Element>(values: &[E]) -> Result<Vec<f64>, Error> {
+    let mut wide = HostMemory.alloc::<f64>(values.len())?;
+    wide.iter_mut().zip(values).for_each(|(wide, value)| *wide = value.to_f64());
+    Ok(wide)
 }
 
 fn nans<E: Element>(values: Option<&[E]>) -> usize {

@@ -1,6 +1,6 @@
 //! The numbers and choices of a layer.
 
-use bn_core::{Dependence, Momentum, RunningVariance, Statistics};
+use bn_core::{Dependence, Error, Momentum, RunningVariance, Statistics};
 
 use crate::args::{EpilogueKind, LayerArgs, ModeArg};
 
@@ -21,8 +21,17 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// The settings that the command line asks for.
-    pub(crate) fn new(args: &LayerArgs) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Momentum`] and [`Error::Eps`], whether or not the mode makes use of them: a number out of
+    /// range is a mistake wherever it stands.
+    pub(crate) fn new(args: &LayerArgs) -> Result<Self, Error> {
+        args.momentum().check()?;
+        if !(args.eps.is_finite() && args.eps > 0.0) {
+            return Err(Error::Eps { found: args.eps });
+        }
+        Ok(Self {
             statistics: match args.mode {
                 ModeArg::Train => Statistics::Batch,
                 ModeArg::Eval => Statistics::Running,
@@ -31,7 +40,7 @@ impl Settings {
             variance: args.running_variance(),
             eps: args.eps,
             epilogue: args.epilogue,
-        }
+        })
     }
 
     /// Whether the batch's own statistics normalise.
@@ -44,22 +53,26 @@ impl Settings {
         self.statistics.into()
     }
 
-    /// The settings in words, without a full stop.
-    pub(crate) fn sentence(&self) -> String {
+    /// The settings in words, without a full stop; `tracks` says whether there are running statistics.
+    pub(crate) fn sentence(&self, tracks: bool) -> String {
         let (eps, momentum) = (self.eps, self.momentum);
-        let statistics = if self.trains() {
-            format!("Training: the batch's statistics normalise; running update: {momentum}")
-        } else {
-            "Evaluation: the running statistics normalise".into()
-        };
         let variance = match self.variance {
             RunningVariance::Unbiased => "unbiased",
             RunningVariance::Biased => "biased",
         };
-        let variance = if self.trains() { format!(", {variance} variance") } else { String::new() };
+        let statistics = match (self.trains(), tracks) {
+            (true, true) => format!(
+                "Training: the batch's statistics normalise; running update: {momentum}, {variance} \
+                 variance"
+            ),
+            (true, false) => {
+                "Training: the batch's statistics normalise; no running ones to update".into()
+            }
+            (false, _) => "Evaluation: the running statistics normalise".to_owned(),
+        };
         let epilogue =
             self.epilogue.map_or(String::new(), |epilogue| format!("; followed by {epilogue}"));
-        format!("{statistics}{variance}; eps {eps:?}{epilogue}")
+        format!("{statistics}; eps {eps:?}{epilogue}")
     }
 
     /// The settings as JSON documents have them.

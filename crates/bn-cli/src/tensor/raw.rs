@@ -14,7 +14,9 @@ pub(crate) enum ByteOrder {
 }
 
 impl ByteOrder {
-    const NATIVE: Self = if cfg!(target_endian = "little") { Self::Little } else { Self::Big };
+    /// That of this machine.
+    pub(crate) const NATIVE: Self =
+        if cfg!(target_endian = "little") { Self::Little } else { Self::Big };
 }
 
 /// The number of values and of bytes that a shape takes.
@@ -53,16 +55,21 @@ pub(crate) fn read_values<T: Element>(
 }
 
 /// The values of a column-major tensor in row-major order.
-pub(crate) fn to_row_major<T: Element>(dims: &[usize], values: Vec<T>) -> Vec<T> {
+pub(crate) fn to_row_major<T: Element>(
+    dims: &[usize],
+    values: Vec<T>,
+) -> Result<Vec<T>, TensorError> {
     use ndarray::{ArrayView, IxDyn, ShapeBuilder};
 
     let is_a_row = dims.iter().filter(|&&dim| dim != 1).count() < 2;
     if is_a_row || values.is_empty() {
-        return values;
+        return Ok(values);
     }
-    ArrayView::from_shape(IxDyn(dims).f(), &values)
-        .map(|view| view.iter().copied().collect())
-        .expect("as many values as the shape takes")
+    let mut rows = zeros::<T>(values.len())?;
+    let view = ArrayView::from_shape(IxDyn(dims).f(), &values);
+    let view = view.expect("as many values as the shape takes");
+    rows.iter_mut().zip(&view).for_each(|(to, from)| *to = *from);
+    Ok(rows)
 }
 
 fn zeros<E: Scalar>(count: usize) -> Result<Vec<E>, TensorError> {
@@ -81,8 +88,9 @@ mod tests {
     fn column_major_becomes_row_major() {
         // [[0, 1, 2], [3, 4, 5]] by columns.
         let values = vec![0.0f32, 3.0, 1.0, 4.0, 2.0, 5.0];
-        assert_eq!(to_row_major(&[2, 3], values), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-        assert_eq!(to_row_major(&[1, 3, 1], vec![0.0f32, 1.0, 2.0]), [0.0, 1.0, 2.0]);
+        assert_eq!(to_row_major(&[2, 3], values).unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        let row = to_row_major(&[1, 3, 1], vec![0.0f32, 1.0, 2.0]).unwrap();
+        assert_eq!(row, [0.0, 1.0, 2.0]);
     }
 
     #[test]

@@ -184,6 +184,11 @@ fn settings_that_do_not_hold() {
     for momentum in ["1.5", "-0.1", "nan"] {
         refused(path, &format!("{running} --momentum {momentum}"), &["momentum", "from 0 to 1"]);
     }
+    // A mistake is one where nothing comes of it, too.
+    refused(path, &format!("{x} --momentum 7"), &["momentum", "from 0 to 1"]);
+    write(path, "negative", "npy", &[3], &[1.0f32, -0.5, 1.0]);
+    let line = format!("{x} --mode eval --running-mean three.npy --running-var negative.npy");
+    refused(path, &line, &["--running-var", "channel 1 is -0.5", "no negative variance"]);
     refused(path, &format!("{running} --momentum most"), &["most", "cumulative"]);
     refused(path, &format!("{x} --mode eval"), &["--running-mean", "--running-var"]);
     refused(path, &format!("{x} --running-mean three.npy"), &["--running-var"]);

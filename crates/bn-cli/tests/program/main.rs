@@ -1,6 +1,7 @@
 //! The program as its users meet it: by its arguments, its files, its output and its exit status.
 
 mod bad_input;
+mod caffe;
 mod files;
 mod naive;
 mod out_dir;

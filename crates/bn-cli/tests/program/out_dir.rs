@@ -72,7 +72,7 @@ fn a_place_that_is_taken_is_found_before_anything_is_written() {
 fn a_directory_that_cannot_be_made() {
     let dir = with_inputs();
     fs::write(dir.path().join("file"), "").unwrap();
-    bn_with(dir.path(), "run --x x.npy --out-dir file/out").assert().code(1).stdout("");
+    bn_with(dir.path(), "run --x x.npy --out-dir file/out").assert().code(2).stdout("");
     assert_eq!(names_in(dir.path()), ["dy.npy", "file", "x.npy"]);
 }
 
@@ -109,4 +109,37 @@ fn a_full_disk_leaves_nothing_behind() {
     assert_eq!(names_in(&out), ["save_inv_std.npy", "save_mean.npy", "y.npy"]);
     assert!(before == contents());
     assert!(with_blocks(dir.path(), 8, "run --x x.npy --out-dir out").status.success());
+}
+
+/// Whatever the moment, a signal leaves all results or none, and nothing unfinished.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_leaves_nothing_half_written() {
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    let dir = tempdir().unwrap();
+    write(dir.path(), "x", "npy", &[64, 64, 1024], &values::<f32>(64 * 64 * 1024, 1));
+    let out = dir.path().join("out");
+    fs::create_dir(&out).unwrap();
+    for delay in [0, 1, 2, 4, 8] {
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("bn"))
+            .args(["run", "--x", "x.npy", "--out-dir", "out"])
+            .current_dir(dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // From the first sign of a file on, at different depths into the writing.
+        while names_in(&out).is_empty() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        std::thread::sleep(Duration::from_millis(delay));
+        Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        let status = child.wait().unwrap();
+        let left = names_in(&out);
+        let complete = ["save_inv_std.npy", "save_mean.npy", "y.npy"];
+        assert!(left.is_empty() || left == complete, "{status}: {left:?}");
+        left.iter().for_each(|name| fs::remove_file(out.join(name)).unwrap());
+    }
 }

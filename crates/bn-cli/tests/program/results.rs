@@ -141,6 +141,7 @@ fn fortran_order_and_big_endian_are_read_right() {
     let files = [
         npy_with("'<f4'", "False", "(2, 3, 2)", &f32::bytes(&rows)),
         npy_with("'<f4'", "True", "(2, 3, 2)", &f32::bytes(&columns)),
+        npy_with("'=f4'", "False", "(2, 3, 2)", &f32::bytes(&rows)),
         npy_with("'>f4'", "False", "(2, 3, 2)", &big(&rows)),
         npy_with("'>f4'", "True", "(2, 3, 2)", &big(&columns)),
     ];

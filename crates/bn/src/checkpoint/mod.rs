@@ -64,7 +64,8 @@ impl<T: Element, B: ?Sized> BatchNorm<T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]. A file that was there before is then untouched.
+    /// [`Error::Io`], and [`Error::Statistic`] where a NaN has entered the running statistics, which no
+    /// reader would take. A file that was there before is then untouched.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let mut writer = Writer::new();
         writer.add("", self)?;

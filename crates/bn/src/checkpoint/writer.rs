@@ -10,7 +10,7 @@ use ndarray::Array1;
 use safetensors::{Dtype, View};
 
 use super::{BATCHES, BIAS, RUNNING_MEAN, RUNNING_VAR, WEIGHT, values};
-use crate::{BatchNorm, Error};
+use crate::{BatchNorm, Error, RunningStatistics};
 
 /// Collects layers and writes them to one file; see [`checkpoint`](super).
 #[derive(Clone, Debug, Default)]
@@ -36,12 +36,15 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::Tensor`] where a layer of this prefix was added before. The writer is then what it was.
+    /// [`Error::Tensor`] where a layer of this prefix was added before, and [`Error::Statistic`] where the
+    /// running statistics hold what no reader takes, because a batch held a NaN. The writer is then
+    /// what it was.
     pub fn add<T: Element, B: ?Sized>(
         &mut self,
         prefix: &str,
         layer: &BatchNorm<T, B>,
     ) -> Result<(), Error> {
+        layer.running().map_or(Ok(()), RunningStatistics::check)?;
         let tensors = tensors(layer);
         for (own, _) in &tensors {
             let name = format!("{prefix}{own}");

@@ -48,7 +48,8 @@ pub(crate) struct Settings {
 /// |---|---|
 /// | PyTorch, candle | none |
 /// | PyTorch, `momentum=None` | `.momentum(Momentum::Cumulative)` |
-/// | Keras, TensorFlow | `.eps(1e-3).momentum(Momentum::Old(0.99)).running_variance(RunningVariance::Biased)` |
+/// | Keras 3 | `.eps(1e-3).momentum(Momentum::Old(0.99)).running_variance(RunningVariance::Biased)` |
+/// | TensorFlow's fused kernel (`tf.keras` 2) | `.eps(1e-3).momentum(Momentum::Old(0.99))` |
 /// | ONNX | `.momentum(Momentum::Old(0.9)).running_variance(RunningVariance::Biased)` |
 /// | Flax | `.momentum(Momentum::Old(0.99)).running_variance(RunningVariance::Biased)` |
 /// | Caffe | `.without_affine().momentum(Momentum::CaffeSum(0.999)).single_value(SingleValue::Allow)` |

@@ -3,7 +3,7 @@
 use bn_core::Element;
 use ndarray::{Array, ArrayBase, ArrayView, CowArray, Data, Dimension};
 
-use crate::Error;
+use crate::{Error, dense};
 
 /// x, and beside it a residual and a mask where they are needed.
 ///
@@ -32,7 +32,13 @@ impl<'x, 'r, T: Element, D: Dimension> Input<'x, 'r, T, D> {
     /// statistics do not look at the mask. One byte is copied for each position.
     #[must_use]
     pub fn mask<S: Data<Elem = bool>, E: Dimension>(mut self, mask: &ArrayBase<S, E>) -> Self {
-        let bytes = mask.iter().map(|&valid| u8::from(valid)).collect();
+        // A broadcast view may claim any number of positions. More than x has values cannot fit it, and
+        // are not copied only to be refused.
+        let fits = mask.len() <= self.x.len();
+        let bytes = dense::zeroed(if fits { mask.len() } else { 0 }).map(|mut bytes: Vec<u8>| {
+            bytes.iter_mut().zip(mask).for_each(|(byte, &valid)| *byte = u8::from(valid));
+            bytes
+        });
         self.mask = Some(Mask { dims: mask.shape().into(), bytes });
         self
     }
@@ -41,7 +47,8 @@ impl<'x, 'r, T: Element, D: Dimension> Input<'x, 'r, T, D> {
 /// A mask as it was given: not yet compared with x.
 pub(super) struct Mask {
     dims: Box<[usize]>,
-    bytes: Vec<u8>,
+    /// Its copy, or that there was no memory for it.
+    bytes: Result<Vec<u8>, bn_core::Error>,
 }
 
 impl Mask {
@@ -52,7 +59,7 @@ impl Mask {
         if *self.dims != *positions {
             return Err(Error::shape("mask", &self.dims, &positions));
         }
-        Ok(self.bytes)
+        Ok(self.bytes?)
     }
 }
 

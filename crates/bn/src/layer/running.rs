@@ -24,12 +24,22 @@ impl<P: Element> RunningStatistics<P> {
     /// # Errors
     ///
     /// [`Error::Shape`] where the lengths differ, [`Error::Statistic`] where a mean is not finite, or a
-    /// variance is not a finite number of at least 0.
+    /// variance is not a finite number of at least 0, and [`Error::Factor`].
     pub fn new(mean: Array1<P>, var: Array1<P>, seen: Seen) -> Result<Self, Error> {
         if mean.len() != var.len() {
             return Err(Error::shape("running_var", var.shape(), mean.shape()));
         }
-        for (channel, (mean, var)) in mean.iter().zip(&var).enumerate() {
+        let statistics = Self { mean: standard(mean), var: standard(var), seen };
+        statistics.check().map(|()| statistics)
+    }
+
+    /// Whether these are statistics that a layer can be given: those of one that has met a NaN are not.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Self { mean, var, seen } = self;
+        if !seen.factor.is_finite() {
+            return Err(Error::Factor { found: seen.factor });
+        }
+        for (channel, (mean, var)) in mean.iter().zip(var).enumerate() {
             let (mean, var) = (mean.to_f64(), var.to_f64());
             let refuse =
                 |name, found, expected| Error::Statistic { name, channel, found, expected };
@@ -40,7 +50,7 @@ impl<P: Element> RunningStatistics<P> {
                 return Err(refuse("running_var", var, "a finite number of at least 0"));
             }
         }
-        Ok(Self { mean: standard(mean), var: standard(var), seen })
+        Ok(())
     }
 
     /// What a layer starts with: mean 0 and variance 1, or for Caffe's sums 0 and factor 0.
@@ -102,7 +112,8 @@ impl<T: Element, B: ?Sized> BatchNorm<T, B> {
         self.running.as_ref()
     }
 
-    /// Replaces the running statistics.
+    /// Replaces the running statistics. Under [`Momentum::CaffeSum`] they are sums, and a factor of 0 says
+    /// that nothing was seen: both then normalise as 0, as in Caffe.
     ///
     /// # Errors
     ///

@@ -40,6 +40,10 @@ pub(super) fn known<T: Element>() -> impl Iterator<Item = Known<T>> {
             Some(threads) => bn_rayon::RayonBackend::with_threads(threads)?,
         }))),
         row!("naive", "naive", |_| Ok(Box::new(bn_naive::NaiveBackend))),
+        // On the CPU: a device of candle's is for who has tensors there, by `bn::candle::CandleBackend`.
+        row!("candle", "candle", |_| Ok(Box::new(bn_core::Staged::new(
+            bn_candle::CandleBackend::default()
+        )))),
     ]
     .into_iter()
 }

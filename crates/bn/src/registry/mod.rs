@@ -20,7 +20,7 @@ use known::{Known, known};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Choice {
-    /// The fastest one that is available and computes in the element type: `rayon`, then `naive`.
+    /// The fastest one that is available and computes in the element type: `rayon`, then `naive`, then `candle`.
     #[default]
     Auto,
     /// The one of this name.
@@ -58,7 +58,8 @@ impl fmt::Display for Choice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Options {
-    /// How many threads a CPU backend may use; its own choice where `None`. `naive` always uses one.
+    /// How many threads a CPU backend may use; its own choice where `None`. `naive` and `candle` always use
+    /// one.
     pub threads: Option<usize>,
 }
 
@@ -148,7 +149,7 @@ pub fn backends() -> Vec<BackendEntry> {
 /// println!("{} on {}", backend.name(), backend.device().label);
 ///
 /// let error = bn::open::<f32>("abacus", &Options::default()).err().unwrap();
-/// assert_eq!(error.to_string(), "there is no backend abacus; expected one of auto, rayon, naive");
+/// assert_eq!(error.to_string(), "there is no backend abacus; expected one of auto, rayon, naive, candle");
 /// # Ok::<(), bn::Error>(())
 /// ```
 ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bn::checkpoint::{Reader, Writer};
 use bn::naive::NaiveBackend;
-use bn::{BatchNorm, Builder, Element, Error, Mode, Momentum, bf16, f16};
+use bn::{BatchNorm, Builder, Element, Error, Layout, Mode, Momentum, bf16, f16};
 use ndarray::Array2;
 
 use crate::layers::{builder, parameters, trained};
@@ -162,4 +162,19 @@ fn training_goes_on_as_if_nothing_had_happened() {
         layer.forward(&x, Mode::TRAIN).unwrap();
     }
     assert_eq!(layer.running(), loaded.running());
+}
+
+/// What no reader would take is not written, and what was written before stays.
+#[test]
+fn statistics_that_met_a_nan_are_not_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("layer.safetensors");
+    let mut layer = BatchNorm::<f32>::builder(2, Layout::ChannelsFirst).build().unwrap();
+    layer.save(&path).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let x = ndarray::arr2(&[[1.0, f32::NAN], [2.0, 3.0]]);
+    layer.forward(&x, Mode::TRAIN).unwrap();
+    let error = layer.save(&path).unwrap_err().to_string();
+    assert!(error.contains("running_mean") && error.contains("channel 1"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
 }

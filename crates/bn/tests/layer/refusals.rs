@@ -11,7 +11,7 @@ use bn::{
     Activation, BatchNorm, Element, Error, Input, Layout, Mode, Momentum, RunningStatistics, Seen,
 };
 use bn::{StreamedMoments, core};
-use ndarray::{Array2, Array3, array};
+use ndarray::{Array2, Array3, arr0, array};
 
 use crate::data::{naive, noise};
 
@@ -57,6 +57,10 @@ fn operands_that_do_not_fit_are_named_and_change_nothing() {
     let mask = Array2::from_elem((5, 4), true);
     let outcome = layer.forward(Input::new(&x).mask(&mask), Mode::TRAIN).map(|_| ());
     assert_eq!(message(outcome), "mask has shape [5, 4]; expected [4, 5]");
+    let endless = arr0(true);
+    let endless = endless.broadcast((1 << 40, 1)).unwrap();
+    let outcome = layer.forward(Input::new(&x).mask(&endless), Mode::TRAIN).map(|_| ());
+    assert_eq!(message(outcome), "mask has shape [1099511627776, 1]; expected [4, 5]");
     let nothing = Array2::from_elem((4, 5), false);
     for mode in [Mode::TRAIN, Mode::RECALIBRATE] {
         let outcome = layer.forward(Input::new(&x).mask(&nothing), mode);

@@ -12,7 +12,7 @@ pub(super) const TEXT: RGBColor = RGBColor(1, 2, 3);
 pub(super) const GRID: RGBColor = RGBColor(4, 5, 6);
 
 /// One colour for each series: told apart by those who see fewer colours, on white and on black.
-pub(super) const SERIES: [RGBColor; 9] = [
+pub(super) const SERIES: [RGBColor; 11] = [
     RGBColor(0x2f, 0x81, 0xf7),
     RGBColor(0xe0, 0x7b, 0x00),
     RGBColor(0x00, 0x9e, 0x73),
@@ -22,6 +22,8 @@ pub(super) const SERIES: [RGBColor; 9] = [
     RGBColor(0xd5, 0x3e, 0x2a),
     RGBColor(0x9a, 0xa0, 0x20),
     RGBColor(0x80, 0x80, 0x90),
+    RGBColor(0x1a, 0xb8, 0xb8),
+    RGBColor(0xb0, 0x8c, 0xff),
 ];
 
 /// What a picture needs that stands alone, in a README for instance.

@@ -96,6 +96,7 @@ fn element_type(header: &Header) -> Result<(DType, ByteOrder), TensorError> {
         [b'<', ..] => (ByteOrder::Little, &header.descr[1..]),
         [b'>', ..] => (ByteOrder::Big, &header.descr[1..]),
         [b'|', ..] => (ByteOrder::Little, &header.descr[1..]),
+        [b'=', ..] => (ByteOrder::NATIVE, &header.descr[1..]),
         _ => (ByteOrder::Little, &header.descr[..]),
     };
     let dtype = match name {
@@ -127,7 +128,7 @@ fn values<T: Stored>(
 ) -> Result<Values, TensorError> {
     let mut values = read_values::<T>(reader, count, order)?;
     if header.fortran_order {
-        values = to_row_major(&header.shape, values);
+        values = to_row_major(&header.shape, values)?;
     }
     Ok(T::into_values(values))
 }
