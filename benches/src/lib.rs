@@ -15,20 +15,26 @@
 //! | `BN_BENCH_FILTER` | parts of a benchmark's whole id | everything |
 //! | `BN_BENCH_QUICK` | `1`: few shapes, few rounds, for a first look | thorough |
 //!
-//! Two programs measure. `operations` is a set of criterion benchmarks: the statistics of each
+//! Three programs measure. `operations` is a set of criterion benchmarks: the statistics of each
 //! operation by itself, and the comparison with an earlier run. `interleaved` compares with the
 //! [limit] of the memory: what differs by 5 % must not be measured minutes apart on a machine
 //! whose memory others share, so limit and backends take turns, round by round, and the ratio is a
 //! median over rounds. `cargo xtask bench` runs both and prints one table.
+//! `beside` compares with other systems as well, each [in a process of its own](beside) behind a line
+//! [protocol]; `own` is our side of that.
 
 mod aligned;
 mod arena;
+pub mod beside;
 mod case;
 pub mod device;
 pub mod limit;
+pub mod npy;
 mod operation;
+pub mod protocol;
 pub mod rounds;
 mod selection;
+pub mod subject;
 mod workload;
 
 pub use arena::{Arena, open, probe};

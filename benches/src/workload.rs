@@ -1,5 +1,7 @@
 //! The buffers of a case, and the call of a backend on them.
 
+mod files;
+
 use bn_core::{
     Backward, BackwardApply, BackwardReduce, Correction, Counts, Element, Epilogue, Error,
     FixedStatistics, ForwardInference, ForwardTraining, Gate, HostBackend, HostMemory, InOut,
@@ -230,7 +232,7 @@ fn epilogue<'a, T: Element>(
 }
 
 /// Values without a pattern in [−2, 2), the same on every run: a multiplicative hash of the index.
-fn noise<T: Element>(index: usize, seed: u64) -> T {
+pub(crate) fn noise<T: Element>(index: usize, seed: u64) -> T {
     let hash = (index as u64 + (seed << 40)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     T::from_f64((hash >> 40) as f64 / f64::from(1 << 22) - 2.0)
 }

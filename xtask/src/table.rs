@@ -5,15 +5,15 @@ use std::io::IsTerminal;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, presets};
 
 /// A column's heading and how its cells are set.
-pub(crate) enum Column {
+pub(crate) enum Column<'a> {
     /// Words, to the left.
-    Text(&'static str),
+    Text(&'a str),
     /// Figures, to the right.
-    Number(&'static str),
+    Number(&'a str),
 }
 
 /// An empty table. Words wrap on a terminal; output that is piped has one line for each row.
-pub(crate) fn new(columns: &[Column]) -> Table {
+pub(crate) fn new(columns: &[Column<'_>]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
     if std::io::stdout().is_terminal() {

@@ -18,23 +18,17 @@ const INTERRUPTED: i32 = 130;
 /// as it would have.
 pub(crate) fn prepare() {
     let _ = ctrlc::set_handler(|| {
-        for file in unfinished().drain(..) {
+        // Held to the end: no file can be made between the last removal and the exit.
+        let mut unfinished = hold();
+        for file in unfinished.drain(..) {
             let _ = fs::remove_file(file);
         }
         std::process::exit(INTERRUPTED)
     });
 }
 
-/// Notes a file that a signal should take away.
-pub(crate) fn note(file: PathBuf) {
-    unfinished().push(file);
-}
-
-/// Keeps signals waiting for as long as the guard lives.
+/// Keeps signals waiting for as long as the guard lives. Who makes a file that a signal should take away
+/// adds its path before letting go.
 pub(crate) fn hold() -> MutexGuard<'static, Vec<PathBuf>> {
-    unfinished()
-}
-
-fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }

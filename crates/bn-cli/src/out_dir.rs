@@ -133,8 +133,9 @@ pub(crate) fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
     if let Some(permissions) = new_file_permissions() {
         builder.permissions(permissions);
     }
+    let mut unfinished = interrupt::hold();
     let file = builder.tempfile_in(dir)?;
-    interrupt::note(file.path().to_path_buf());
+    unfinished.push(file.path().to_path_buf());
     Ok(file)
 }
 

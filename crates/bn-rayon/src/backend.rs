@@ -70,8 +70,8 @@ impl RayonBackend {
         self
     }
 
-    /// The same for a last-level cache of that many bytes; outputs that do not fit in half of it are
-    /// written past it. Changes no bit of any result. By default the size that the machine tells.
+    /// The same for a last-level cache of that many bytes; outputs that do not fit in a quarter of it
+    /// are written past it. Changes no bit of any result. By default the size that the machine tells.
     #[must_use]
     pub fn with_cache(mut self, bytes: usize) -> Self {
         self.engine.cache = bytes;
@@ -164,7 +164,8 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
             [mean[at], inv_std[at], gamma(c), beta(c)]
         };
         by_type!(T, A => {
-            let apply = Apply { io: (io.0.cast(), io.1.cast()), finish: finish.cast(), of: &of };
+            let (io, finish) = ((io.0.cast(), io.1.cast()), finish.cast());
+            let apply = Apply { io, finish, of: &of, inv_std: None };
             A::forward(&self.engine, problem, None, Some(&apply))
         })
     }
@@ -249,21 +250,20 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
                 let (moments, c) = (moments_of(statistic), statistic % channels);
                 [moments.mean, moments.inv_std(eps), gamma(c), beta(c)]
             };
+            let inv_std = Some(Shared::writing(saved.inv_std));
             let counts = &counts;
             by_type!(T, A => {
                 let x = io.0.cast();
                 let moments = TakeMoments { mask, counts, mean, m2, x };
-                let apply = Apply { io: (x, io.1.cast()), finish: finish.cast(), of: &of };
+                let (io, finish) = ((x, io.1.cast()), finish.cast());
+                let apply = Apply { io, finish, of: &of, inv_std };
                 A::forward(&self.engine, problem, Some(&moments), Some(&apply))
             })?;
-            for (statistic, inv_std) in saved.inv_std.iter_mut().enumerate() {
-                *inv_std = moments_of(statistic).inv_std(eps);
-            }
             if let Some(running) = running {
                 let blend = running.momentum.blend(running.seen);
                 for (c, (mean, var)) in running.mean.iter_mut().zip(running.var).enumerate() {
-                    let of_groups = (c..statistics).step_by(channels).map(moments_of);
-                    let merged = of_groups.sum::<ChannelMoments>();
+                    let others = (c + channels..statistics).step_by(channels).map(moments_of);
+                    let merged = others.fold(moments_of(c), ChannelMoments::merge);
                     *mean = blend.apply(*mean, merged.mean);
                     *var = blend.apply(*var, running.variance.of(&merged));
                 }
@@ -294,7 +294,8 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
         };
         let (io, finish) = (Shared::pair(io), Finish::of(epilogue));
         by_type!(T, A => {
-            let apply = Apply { io: (io.0.cast(), io.1.cast()), finish: finish.cast(), of: &of };
+            let (io, finish) = ((io.0.cast(), io.1.cast()), finish.cast());
+            let apply = Apply { io, finish, of: &of, inv_std: None };
             A::forward(&self.engine, problem, None, Some(&apply))
         })?;
         if let Some(saved) = saved {

@@ -4,12 +4,16 @@ use core::ops::Range;
 
 use bn_core::{Counts, Error, Layout, Problem, SavedTensor};
 
+use crate::channels_first::outputs::{Gradient, GradientSum};
+use crate::channels_first::short::{ShortRows, is_short};
+use crate::channels_first::strip::{Span, Step};
 use crate::channels_first::{Given, Taken};
 use crate::channels_last::Table;
-use crate::engine::{Engine, Plan};
-use crate::forward::{gather, lanes, tabulate};
+use crate::engine::{Engine, Plan, Units};
+use crate::forward::{fold_parts, gather, lanes};
+use crate::run::Through;
 use crate::shared::Shared;
-use crate::simd::{Access, Wide};
+use crate::simd::{Access, Real, Wide};
 use crate::statistics::{backward_coefficients, deviations_fit, gradient_sums_hold};
 use crate::tile::{Cut, Tile};
 use crate::workspace::pieces;
@@ -98,87 +102,225 @@ pub(crate) fn backward<A: Access>(
 ) -> Result<(), Error> {
     let cut = Cut::new(problem);
     let (statistics, size) = (problem.statistics(), size_of::<A::Stored>());
-    let plan = engine.plan(cut, size, 3);
+    let plan = engine.plan(cut, size, 3, reduce.is_some() && make.is_some());
     let all = cut.parts * statistics;
-    let len = if reduce.is_some() { 2 * all } else { 0 } + 10 * statistics;
+    let padded = last::padded(&problem);
+    let len = 6 * padded + 5 * statistics + if reduce.is_some() { 2 * all } else { 0 };
     engine.spaces.lend(len, |space| {
-        let (table, space) = pieces::<6>(space, statistics);
+        let (table, space) = pieces::<6>(space, padded);
         let table = table.map(lanes::<A::Scalar>);
-        let ([high, low, exact, zero], space) = pieces::<4>(space, statistics);
-        let (means, exact) = ([high, low].map(lanes::<A::Scalar>), [exact, zero]);
-        let exact = exact.map(Shared::writing);
+        let ([marks, high, low, mean, zero], space) = pieces::<5>(space, statistics);
+        let (marks, means) = (Shared::writing(marks), [high, low].map(lanes::<A::Scalar>));
+        let exact = [mean, zero].map(Shared::writing);
         let reducing = reduce.zip(normalizer).map(|(to, normalizer)| {
             let ([one, two], _) = pieces::<2>(space, all);
             let sums = [one, two].map(Shared::writing);
             Reducing { given, to, normalizer, sums, means, exact }
         });
-        if let Some(reducing) = &reducing {
-            let _ = tabulate(statistics, means, |of| reducing.normalizer.parts(of));
-            for statistic in 0..statistics {
-                // SAFETY: places of the scratch, before any thread reads them.
-                unsafe { exact[0].set(statistic, reducing.normalizer.of(statistic).0) };
-                // SAFETY: the same.
-                unsafe { exact[1].set(statistic, 0.0) };
-            }
-        }
-        let sum = reducing
-            .as_ref()
-            .map(|reducing| move |tile| reducing.sum::<A>(engine, &cut, reducing.means, tile));
-        let settle = |group, channels| {
-            if let Some(reducing) = &reducing {
-                reducing.settle::<A>(engine, &plan, group, channels);
-            }
-        };
         let given = Given { x: make.and_then(|make| make.batch).and(given.x), ..given };
         let stream = engine.streams(problem.elements(), size);
         match problem.layout() {
             Layout::ChannelsFirst => {
-                let write = make.map(|make| {
-                    let cut = &cut;
-                    move |tile| {
-                        let coefficients =
-                            &|statistic| make.coefficients(&problem, normalizer, statistic);
-                        let taken = make.taken;
-                        if stream {
-                            engine.run(first::Apply::<A, _, true> {
-                                cut,
-                                tile,
-                                given,
-                                taken,
-                                coefficients,
-                            });
-                        } else {
-                            engine.run(first::Apply::<A, _, false> {
-                                cut,
-                                tile,
-                                given,
-                                taken,
-                                coefficients,
-                            });
-                        }
-                    }
-                });
-                engine.sweep(&plan, sum.as_ref(), &settle, write.as_ref());
+                let plan = &plan;
+                let work = First::<A> {
+                    engine,
+                    plan,
+                    reducing,
+                    normalizer,
+                    given,
+                    make,
+                    table,
+                    marks,
+                    stream,
+                };
+                engine.by_units(plan, &work);
             }
             Layout::ChannelsLast => {
-                engine.sweep(&plan, sum.as_ref(), &settle, None::<&fn(Tile)>);
+                if let Some(reducing) = &reducing {
+                    (0..statistics).for_each(|statistic| reducing.begin(statistic));
+                    engine.by_parts(&plan, false, &|tile| {
+                        let (given, sums) = (reducing.given, reducing.sums);
+                        let cut = &cut;
+                        if matches!(given.through, Through::Everything) {
+                            engine.run(last::SumGradients::<A, true> {
+                                cut,
+                                tile,
+                                given,
+                                means,
+                                sums,
+                            });
+                        } else {
+                            engine.run(last::SumGradients::<A, false> {
+                                cut,
+                                tile,
+                                given,
+                                means,
+                                sums,
+                            });
+                        }
+                    });
+                    reducing.settle::<A>(engine, &plan, 0, 0..problem.channels());
+                }
                 let Some(make) = make else { return };
-                let wide = tabulate(statistics, table, |statistic| {
+                let wide = last::tabulate(&problem, table, |statistic| {
                     make.coefficients(&problem, normalizer, statistic)
                 });
                 let table = &Table { lanes: table, wide: &wide };
                 let (cut, taken) = (&cut, make.taken);
-                let write = |tile| {
-                    if stream {
-                        engine.run(last::Apply::<A, true> { cut, tile, given, taken, table });
-                    } else {
-                        engine.run(last::Apply::<A, false> { cut, tile, given, taken, table });
+                let plain = matches!(given.through, Through::Everything)
+                    && given.x.is_some()
+                    && taken.dresidual.is_none()
+                    && taken.mask.is_none();
+                engine.by_parts(&plan, true, &|tile| {
+                    macro_rules! run {
+                        ($plain:literal, $stream:literal) => {
+                            engine.run(last::Apply::<A, $plain, $stream> {
+                                cut,
+                                tile,
+                                given,
+                                taken,
+                                table,
+                            })
+                        };
                     }
-                };
-                engine.sweep(&plan, None::<&fn(Tile)>, &settle, Some(&write));
+                    match (plain, stream) {
+                        (false, false) => run!(false, false),
+                        (false, true) => run!(false, true),
+                        (true, false) => run!(true, false),
+                        (true, true) => run!(true, true),
+                    }
+                });
             }
         }
     })
+}
+
+/// Channels-first, unit by unit.
+struct First<'a, A: Access> {
+    engine: &'a Engine,
+    plan: &'a Plan,
+    reducing: Option<Reducing<'a, A::Stored, A::Scalar>>,
+    normalizer: Option<Normalizer<'a>>,
+    given: Given<A::Stored>,
+    make: Option<&'a MakeGradient<'a, A::Stored>>,
+    table: [Shared<A::Scalar>; 6],
+    /// Not 0 where the coefficients of a statistic need `f64`.
+    marks: Shared<f64>,
+    stream: bool,
+}
+
+impl<A: Access> First<'_, A> {
+    fn statistics(&self, unit: &Tile) -> Range<usize> {
+        let first = unit.group * self.plan.cut.problem.channels();
+        first + unit.channels.start..first + unit.channels.end
+    }
+}
+
+impl<A: Access> Units for First<'_, A> {
+    fn sums(&self) -> bool {
+        self.reducing.is_some()
+    }
+
+    fn writes(&self) -> bool {
+        self.make.is_some()
+    }
+
+    fn begin(&self, unit: &Tile) {
+        if let Some(reducing) = &self.reducing {
+            self.statistics(unit).for_each(|statistic| reducing.begin(statistic));
+        }
+    }
+
+    fn step(&self, sum: Option<Span>, write: Option<Span>) {
+        let (engine, cut, given) = (self.engine, &self.plan.cut, self.given);
+        let mut write = self.make.zip(write);
+        // SAFETY: the marks of a unit are there before it is written.
+        let is_marked = |statistic| unsafe { self.marks.get(statistic) } != 0.0;
+        if let Some((make, span)) = &write
+            && self.statistics(&span.tile).any(is_marked)
+        {
+            for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
+                engine.run(first::Apply::<A, _> {
+                    cut,
+                    tile: Tile { part, ..span.tile.clone() },
+                    given,
+                    taken: make.taken,
+                    coefficients: &|statistic| {
+                        make.coefficients(&cut.problem, self.normalizer, statistic)
+                    },
+                });
+            }
+            write = None;
+        }
+        let nowhere = [Shared::writing(&mut []); 2];
+        let sums = self.reducing.as_ref().map_or(nowhere, |reducing| reducing.sums);
+        let mut sum = self.reducing.as_ref().zip(sum);
+        if let Some((reducing, span)) = &sum
+            && let Given { dy, through: Through::Everything, x: Some(x) } = reducing.given
+            && is_short(cut)
+        {
+            for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
+                let tile = Tile { part, ..span.tile.clone() };
+                let (dy, shifts) = (Some(dy), reducing.means);
+                engine.run(ShortRows::<A> { cut, tile, x, dy, shifts, sums });
+            }
+            sum = None;
+        }
+        let sum = sum.filter(|(reducing, _)| reducing.given.x.is_some());
+        if sum.is_none() && write.is_none() {
+            return;
+        }
+        let (table, ahead, next) = (self.table, self.plan.ahead, self.plan.next);
+        macro_rules! run {
+            ($plain:literal, $stream:literal) => {{
+                let sum = sum.and_then(|(reducing, span)| {
+                    let (Given { dy, through, x }, means) = (reducing.given, reducing.means);
+                    Some((span, GradientSum::<A, $plain> { dy, through, x: x?, means }))
+                });
+                let write = write
+                    .map(|(make, span)| (span, Gradient::<_, $plain> { given, taken: make.taken }));
+                engine.run(Step::<A, _, _, 6, $stream> {
+                    cut,
+                    sum,
+                    write,
+                    table,
+                    sums,
+                    ahead,
+                    next,
+                })
+            }};
+        }
+        let is_open = matches!(given.through, Through::Everything);
+        let plain = is_open
+            && write.as_ref().is_none_or(|(make, _)| {
+                given.x.is_some() && make.taken.dresidual.is_none() && make.taken.mask.is_none()
+            });
+        match (plain, self.stream) {
+            (false, false) => run!(false, false),
+            (false, true) => run!(false, true),
+            (true, false) => run!(true, false),
+            (true, true) => run!(true, true),
+        }
+    }
+
+    fn settle(&self, unit: &Tile) {
+        if let Some(reducing) = &self.reducing {
+            reducing.settle::<A>(self.engine, self.plan, unit.group, unit.channels.clone());
+        }
+        let Some(make) = self.make else { return };
+        for statistic in self.statistics(unit) {
+            let problem = &self.plan.cut.problem;
+            let (exact, narrow) = make.coefficients(problem, self.normalizer, statistic);
+            let narrow = narrow || size_of::<A::Scalar>() == 8;
+            // SAFETY: the places of a statistic of this unit, which this call settles.
+            unsafe {
+                self.marks.set(statistic, if narrow { 0.0 } else { 1.0 });
+                for (lane, exact) in self.table.iter().zip(exact) {
+                    lane.set(statistic, A::Scalar::of(exact));
+                }
+            }
+        }
+    }
 }
 
 /// The mark of a channel whose sums are taken again: a zero, for it is what the mean's second part is
@@ -197,21 +339,31 @@ struct Reducing<'a, T, R> {
     exact: [Shared<f64>; 2],
 }
 
-impl<T: bn_core::Element, R: Send + Sync> Reducing<'_, T, R> {
-    fn sum<A: Access<Stored = T>>(
-        &self,
-        engine: &Engine,
-        cut: &Cut,
-        means: [Shared<A::Scalar>; 2],
-        tile: Tile,
-    ) {
-        let (given, sums) = (self.given, self.sums);
+impl<T: bn_core::Element, R: Real> Reducing<'_, T, R> {
+    /// Takes the mean of a statistic apart.
+    fn begin(&self, statistic: usize) {
+        let (parts, narrow) = self.normalizer.parts(statistic);
+        for (means, part) in self.means.iter().zip(parts) {
+            // Zeros do no harm where the sums are taken again in `f64`.
+            let part = if narrow || size_of::<R>() == 8 { part } else { 0.0 };
+            // SAFETY: places of the scratch that only this call uses, before anyone reads them.
+            unsafe { means.set(statistic, R::of(part)) };
+        }
+        // SAFETY: the same.
+        unsafe { self.exact[0].set(statistic, self.normalizer.of(statistic).0) };
+        // SAFETY: the same.
+        unsafe { self.exact[1].set(statistic, 0.0) };
+    }
+
+    /// Sums a tile in `f64`.
+    fn sum_exactly(&self, engine: &Engine, cut: &Cut, tile: Tile) {
+        let (given, sums, means) = (self.given, self.sums, self.exact);
         match cut.problem.layout() {
             Layout::ChannelsFirst => {
-                engine.run(first::SumGradients::<A> { cut, tile, given, means, sums });
+                engine.run(first::SumGradients::<Wide<T>> { cut, tile, given, means, sums });
             }
             Layout::ChannelsLast => {
-                engine.run(last::SumGradients::<A> { cut, tile, given, means, sums });
+                engine.run(last::SumGradients::<Wide<T>, false> { cut, tile, given, means, sums });
             }
         }
     }
@@ -231,17 +383,21 @@ impl<T: bn_core::Element, R: Send + Sync> Reducing<'_, T, R> {
         let count = problem.count() as f64;
         for group in groups {
             let mut again: Option<Range<usize>> = None;
+            let first = group * problem.channels();
+            fold_parts(&plan.cut, self.sums, first + channels.start..first + channels.end);
             for c in channels.clone() {
                 let statistic = group * problem.channels() + c;
-                let sums = gather(&plan.cut, self.sums, statistic);
+                let sums = gather(self.sums, statistic);
                 let narrow = size_of::<A::Scalar>() < 8;
                 let fits = self.normalizer.parts(statistic).1;
                 if narrow && !(fits && gradient_sums_hold(sums, count)) {
                     // Marked for the second round, which sums its neighbours too.
                     // SAFETY: the place of a statistic that only this call settles.
                     unsafe { self.exact[1].set(statistic, AGAIN) };
-                    // From a multiple of eight, because bits are read by whole bytes.
-                    let start = again.as_ref().map_or(c / 8 * 8, |again| again.start);
+                    // In channels-last from a multiple of eight, because bits are read by whole bytes; in
+                    // channels-first the neighbours are another thread's.
+                    let first = if last { c / 8 * 8 } else { c };
+                    let start = again.as_ref().map_or(first, |again| again.start);
                     again = Some(start..c + 1);
                     continue;
                 }
@@ -249,19 +405,18 @@ impl<T: bn_core::Element, R: Send + Sync> Reducing<'_, T, R> {
             }
             let Some(range) = again else { continue };
             let tile = |part| Tile { group, channels: range.clone(), part };
-            let work = |part| {
-                self.sum::<Wide<T>>(engine, &plan.cut, self.exact, tile(part));
-            };
+            let work = |part| self.sum_exactly(engine, &plan.cut, tile(part));
             if last {
                 engine.team.each(plan.workers, plan.cut.parts, work);
             } else {
                 (0..plan.cut.parts).for_each(work);
             }
+            fold_parts(&plan.cut, self.sums, first + range.start..first + range.end);
             for c in range.start.max(channels.start)..range.end {
                 let statistic = group * problem.channels() + c;
                 // SAFETY: the same.
                 if unsafe { self.exact[1].get(statistic) }.is_sign_negative() {
-                    let sums = gather(&plan.cut, self.sums, statistic);
+                    let sums = gather(self.sums, statistic);
                     self.write(statistic, [sums.first, sums.second]);
                 }
             }

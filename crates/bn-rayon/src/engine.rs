@@ -1,24 +1,31 @@
 //! In which order tiles are worked on, and by whom.
 //!
 //! Channels-first: a unit of channels is summed, settled and written by one thread while it is in its
-//! cache, so memory is read once. Where there are fewer units than threads the parts of all units are
-//! summed first, by all threads. Channels-last: rows hold all channels, so all is summed before
-//! anything is written; the second visit begins with what the first has read last.
+//! cache, so memory is read once; while it is written, the sums of the thread's next unit are taken.
+//! Where there are fewer units than threads the parts of all units are summed first, by all threads.
+//! Channels-last: rows hold all channels, so all is summed before anything is written; the second
+//! visit begins with what the first has read last.
 
-use core::ops::Range;
 use std::sync::OnceLock;
 
 use bn_core::Layout;
 
 use crate::channels_first::CHANNELS;
+use crate::channels_first::strip::{SHORT_ROW, Span};
 use crate::simd::{Kernel, Level};
 use crate::team::Team;
 use crate::tile::{Cut, Tile};
 use crate::workspace::Workspaces;
 
-/// Bytes of one operand that a unit of channels aims at, so that two operands fit in a second-level
-/// cache beside what is prefetched.
-const UNIT: usize = 192 << 10;
+/// Bytes of one operand that a strip has at most, unless it is one row: fewer, and the jumps from sample to
+/// sample show; more, and the two units of a thread leave its second-level cache.
+const STRIP: usize = 6400;
+
+/// The same where nothing is summed, and so nothing has to stay in a cache.
+const LONG_STRIP: usize = 64 << 10;
+
+/// Tensors of fewer bytes are in a cache: nothing is gained by asking for their lines in advance.
+const NEAR: usize = 2 << 20;
 
 /// What every operation works with.
 #[derive(Clone, Debug)]
@@ -49,17 +56,16 @@ pub(crate) fn last_level_cache() -> usize {
 pub(crate) struct Plan {
     pub(crate) cut: Cut,
     pub(crate) workers: usize,
-    /// Channels of a tile.
+    /// Channels of a unit.
     width: usize,
+    /// How many bytes ahead memory is asked for.
+    pub(crate) ahead: usize,
+    /// How many channels lie between the units that a thread takes one after the other, if it and the
+    /// others take turns.
+    pub(crate) next: usize,
 }
 
 impl Plan {
-    /// Every tile of a unit, or of the whole problem, in the order of the parts.
-    fn tile(&self, task: usize) -> Tile {
-        let unit = self.unit(task / self.cut.parts);
-        Tile { part: task % self.cut.parts, ..unit }
-    }
-
     fn unit(&self, unit: usize) -> Tile {
         let channels = self.cut.problem.channels();
         let across = channels.div_ceil(self.width);
@@ -71,75 +77,122 @@ impl Plan {
     fn units(&self) -> usize {
         self.cut.problem.groups() * self.cut.problem.channels().div_ceil(self.width)
     }
+}
 
-    /// Whether a unit stays with one thread from its sums to its outputs.
-    pub(crate) fn by_units(&self) -> bool {
-        self.cut.problem.layout() == Layout::ChannelsFirst && self.units() >= self.workers
-    }
+/// The channels of a unit whose strips have at most so many bytes, and begin and end with a cache line
+/// where the first one does.
+fn width(row: usize, strip: usize) -> usize {
+    let lines = 64 >> row.trailing_zeros().min(6);
+    (strip / row / lines * lines).clamp(1, CHANNELS)
+}
+
+/// An operation in channels-first, unit by unit.
+pub(crate) trait Units: Sync {
+    /// Whether anything is summed.
+    fn sums(&self) -> bool;
+    /// Whether anything is written.
+    fn writes(&self) -> bool;
+    /// Prepares a unit to be summed.
+    fn begin(&self, unit: &Tile);
+    /// Sums one span and writes another.
+    fn step(&self, sum: Option<Span>, write: Option<Span>);
+    /// Prepares a unit to be written, from its sums if there are any.
+    fn settle(&self, unit: &Tile);
 }
 
 impl Engine {
-    /// A plan for an operation with `operands` tensors of elements of `size` bytes.
-    pub(crate) fn plan(&self, cut: Cut, size: usize, operands: usize) -> Plan {
+    /// A plan for an operation with `operands` tensors of elements of `size` bytes, which sums and
+    /// writes where `both`.
+    pub(crate) fn plan(&self, cut: Cut, size: usize, operands: usize, both: bool) -> Plan {
         let problem = cut.problem;
-        let workers = self.team.workers(problem.elements() * size * operands);
+        let bytes = problem.elements() * size;
+        let workers = self.team.workers(bytes * operands);
         let width = match problem.layout() {
             Layout::ChannelsLast => problem.channels(),
+            Layout::ChannelsFirst if cut.cuts_rows() => 1,
             Layout::ChannelsFirst => {
-                let channel = problem.count() as usize * size * operands / 2;
-                let cached = (UNIT / channel).clamp(1, CHANNELS);
+                let short = problem.spatial() <= SHORT_ROW;
+                let strip = if short {
+                    STRIP / 2
+                } else if both {
+                    STRIP
+                } else {
+                    LONG_STRIP
+                };
                 // Enough units that threads finish together.
-                cached.min((problem.channels() / (4 * workers)).max(1))
+                let most = (problem.channels() / (4 * workers)).max(1);
+                width(problem.spatial() * size, strip).min(most)
             }
         };
-        Plan { cut, workers, width }
+        let ahead = if bytes > NEAR { 4096 } else { 0 };
+        Plan { cut, workers, width, ahead, next: width * workers }
     }
 
-    /// Whether outputs of that size bypass the cache.
+    /// Whether outputs of that size bypass the cache: those of which the next layer would find little there,
+    /// since it writes a tensor of its own while it reads this one, beside what this operation has read.
+    ///
+    /// At half of the cache, 4096×1024 and 32×2048×7×7 took twice the time of a copy past a cache of 32 MiB.
     pub(crate) fn streams(&self, elements: usize, size: usize) -> bool {
-        elements * size * 2 > self.cache
+        elements * size * 4 > self.cache
     }
 
     pub(crate) fn run(&self, kernel: impl Kernel) {
         self.level.run(kernel);
     }
 
-    /// Sums, settles and writes all tiles. `settle` is given a group's range of channels in
-    /// channels-first, and is left to the caller, between the two, in channels-last.
-    pub(crate) fn sweep(
-        &self,
-        plan: &Plan,
-        sum: Option<&(impl Fn(Tile) + Sync)>,
-        settle: &(impl Fn(usize, Range<usize>) + Sync),
-        write: Option<&(impl Fn(Tile) + Sync)>,
-    ) {
-        let (workers, parts, units) = (plan.workers, plan.cut.parts, plan.units());
-        if plan.by_units() {
-            return self.team.each(workers, units, |unit| {
-                let tile = plan.unit(unit);
-                if let Some(sum) = sum {
-                    (0..parts).for_each(|part| sum(Tile { part, ..tile.clone() }));
-                    settle(tile.group, tile.channels.clone());
+    /// Runs an operation in channels-first.
+    pub(crate) fn by_units(&self, plan: &Plan, work: &impl Units) {
+        let (team, workers, units, parts) =
+            (&self.team, plan.workers, plan.units(), plan.cut.parts);
+        let whole = |tile: Tile| Some(Span { tile, strips: 0..plan.cut.strips() });
+        if units < workers {
+            let part = |task: usize| {
+                let (tile, part) = (plan.unit(task / parts), task % parts);
+                Some(Span { tile: Tile { part, ..tile }, strips: plan.cut.strips_of(part) })
+            };
+            if work.sums() {
+                (0..units).for_each(|unit| work.begin(&plan.unit(unit)));
+                team.each(workers, units * parts, |task| work.step(part(task), None));
+            }
+            team.each(workers, units, |unit| work.settle(&plan.unit(unit)));
+            if work.writes() {
+                let tasks = units * parts;
+                team.each(workers, tasks, |task| work.step(None, part(tasks - 1 - task)));
+            }
+        } else if work.sums() && work.writes() {
+            team.chain(workers, units, |next, before| {
+                let next = next.map(|unit| plan.unit(unit));
+                if let Some(unit) = &next {
+                    work.begin(unit);
                 }
-                if let Some(write) = write {
-                    (0..parts).rev().for_each(|part| write(Tile { part, ..tile.clone() }));
+                let before = before.and_then(|unit| whole(plan.unit(unit)));
+                work.step(next.clone().and_then(whole), before);
+                if let Some(unit) = &next {
+                    work.settle(unit);
+                }
+            });
+        } else {
+            team.each(workers, units, |unit| {
+                let unit = plan.unit(unit);
+                if work.sums() {
+                    work.begin(&unit);
+                    work.step(whole(unit.clone()), None);
+                }
+                work.settle(&unit);
+                if work.writes() {
+                    work.step(None, whole(unit));
                 }
             });
         }
-        if let Some(sum) = sum {
-            self.team.each(workers, units * parts, |task| sum(plan.tile(task)));
-            // Channels-last settles all channels of all groups at once: `settle` may use the team.
-            match plan.cut.problem.layout() {
-                Layout::ChannelsLast => settle(0, 0..plan.cut.problem.channels()),
-                Layout::ChannelsFirst => self.team.each(workers, units, |unit| {
-                    let tile = plan.unit(unit);
-                    settle(tile.group, tile.channels);
-                }),
-            }
-        }
-        if let Some(write) = write {
-            let tasks = units * parts;
-            self.team.each(workers, tasks, |task| write(plan.tile(tasks - 1 - task)));
-        }
+    }
+
+    /// Runs a step of an operation in channels-last for every part of every group, from the last where
+    /// `backwards`.
+    pub(crate) fn by_parts(&self, plan: &Plan, backwards: bool, work: &(impl Fn(Tile) + Sync)) {
+        let tasks = plan.units() * plan.cut.parts;
+        self.team.each(plan.workers, tasks, |task| {
+            let task = if backwards { tasks - 1 - task } else { task };
+            work(Tile { part: task % plan.cut.parts, ..plan.unit(task / plan.cut.parts) });
+        });
     }
 }

@@ -4,8 +4,11 @@ use core::ops::Range;
 
 use bn_core::{Counts, Error, Layout, Problem};
 
+use crate::channels_first::outputs::{Deviations, Normalized};
+use crate::channels_first::short::{ShortRows, is_short};
+use crate::channels_first::strip::{Span, Step};
 use crate::channels_last::Table;
-use crate::engine::{Engine, Plan};
+use crate::engine::{Engine, Plan, Units};
 use crate::run::Finish;
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Wide};
@@ -28,10 +31,13 @@ pub(crate) struct Apply<'a, T> {
     pub(crate) io: (Shared<T>, Shared<T>),
     pub(crate) finish: Finish<T>,
     pub(crate) of: &'a (dyn Fn(usize) -> [f64; 4] + Sync),
+    /// Where inv_std is wanted.
+    pub(crate) inv_std: Option<Shared<f64>>,
 }
 
-/// The scratch of moments: shifts as lanes and as `f64`, sums of all parts.
-struct Scratch<R> {
+/// Moments in the making, and their scratch: shifts as lanes and as `f64`, sums of all parts.
+struct Taking<'a, T, R> {
+    moments: &'a TakeMoments<'a, T>,
     shift: Shared<R>,
     exact: Shared<f64>,
     sums: [Shared<f64>; 2],
@@ -51,66 +57,63 @@ pub(crate) fn forward<A: Access>(
 ) -> Result<(), Error> {
     let cut = Cut::new(problem);
     let (statistics, size) = (problem.statistics(), size_of::<A::Stored>());
-    let plan = engine.plan(cut, size, 2);
+    let plan = engine.plan(cut, size, 2, moments.is_some() && apply.is_some());
     let all = cut.parts * statistics;
-    let len = if moments.is_some() { 2 * (statistics + all) } else { 0 } + 4 * statistics;
+    let padded = last::padded(&problem);
+    let len = if moments.is_some() { 2 * (statistics + all) } else { 0 } + statistics + 4 * padded;
     engine.spaces.lend(len, |space| {
-        let ([high, low, scale, beta], space) = pieces::<4>(space, statistics);
-        let lanes = [high, low, scale, beta].map(lanes::<A::Scalar>);
-        let scratch = moments.map(|_| {
+        let ([high, low, scale, beta], space) = pieces::<4>(space, padded);
+        let table = [high, low, scale, beta].map(lanes::<A::Scalar>);
+        let ([marks], space) = pieces::<1>(space, statistics);
+        let marks = Shared::writing(marks);
+        let taking = moments.map(|moments| {
             let ([shift, exact], space) = pieces::<2>(space, statistics);
             let ([one, two], _) = pieces::<2>(space, all);
-            let (shift, exact) = (self::lanes::<A::Scalar>(shift), Shared::writing(exact));
-            Scratch { shift, exact, sums: [one, two].map(Shared::writing) }
+            let (shift, exact) = (lanes::<A::Scalar>(shift), Shared::writing(exact));
+            Taking { moments, shift, exact, sums: [one, two].map(Shared::writing) }
         });
-        let taking = moments.zip(scratch.as_ref());
-        if let Some((moments, scratch)) = taking {
-            for statistic in 0..statistics {
-                let shift = first::reference(&cut, moments.x, moments.mask, statistic);
-                // SAFETY: a place of the scratch, before any thread reads it.
-                unsafe { scratch.shift.set(statistic, A::Scalar::of(shift)) };
-                // SAFETY: the same.
-                unsafe { scratch.exact.set(statistic, shift) };
-            }
-        }
-        let sum = taking.map(|(moments, scratch)| {
-            let Scratch { shift, exact, sums } = *scratch;
-            move |tile| {
-                if precision::<A>(&problem) == Precision::Single {
-                    sum::<A>(engine, &cut, moments, shift, sums, tile);
-                } else {
-                    sum::<Wide<A::Stored>>(engine, &cut, moments, exact, sums, tile);
-                }
-            }
-        });
-        let settle = |group: usize, channels: Range<usize>| {
-            let Some((moments, scratch)) = taking else { return };
-            settle::<A>(engine, &plan, moments, scratch, group, channels);
-        };
+        let stream = engine.streams(problem.elements(), size);
         match problem.layout() {
             Layout::ChannelsFirst => {
-                let write =
-                    apply.map(|apply| move |tile| write_first::<A>(engine, &cut, apply, tile));
-                engine.sweep(&plan, sum.as_ref(), &settle, write.as_ref());
+                let work = First::<A> { engine, plan: &plan, taking, apply, table, marks, stream };
+                engine.by_units(&plan, &work);
             }
             Layout::ChannelsLast => {
-                engine.sweep(&plan, sum.as_ref(), &settle, None::<&fn(Tile)>);
+                if let Some(taking) = &taking {
+                    (0..statistics).for_each(|statistic| taking.begin(&cut, statistic));
+                    engine.by_parts(&plan, false, &|tile| taking.sum::<A>(engine, &cut, tile));
+                    taking.settle::<A>(engine, &plan, 0, 0..problem.channels());
+                }
                 let Some(apply) = apply else { return };
-                let wide = tabulate(statistics, lanes, |statistic| {
-                    let [mean, inv_std, gamma, beta] = (apply.of)(statistic);
-                    forward_coefficients(mean, inv_std, gamma, beta)
-                });
-                let table = Table { lanes, wide: &wide };
-                let write = |tile| write_last::<A>(engine, &cut, apply, &table, tile);
-                engine.sweep(&plan, None::<&fn(Tile)>, &settle, Some(&write));
+                let wide = last::tabulate(&problem, table, |statistic| apply.settled(statistic));
+                let table = Table { lanes: table, wide: &wide };
+                let write = |tile| write_last::<A>(engine, &cut, apply, &table, stream, tile);
+                engine.by_parts(&plan, true, &write);
             }
         }
     })
 }
 
+impl<T> Apply<'_, T> {
+    fn coefficients(&self, statistic: usize) -> ([f64; 4], bool) {
+        let [mean, inv_std, gamma, beta] = (self.of)(statistic);
+        forward_coefficients(mean, inv_std, gamma, beta)
+    }
+
+    /// The same, once for each statistic: writes inv_std where it is wanted.
+    fn settled(&self, statistic: usize) -> ([f64; 4], bool) {
+        let [mean, inv_std, gamma, beta] = (self.of)(statistic);
+        if let Some(wanted) = self.inv_std {
+            // SAFETY: the place of a statistic, which one call settles.
+            unsafe { wanted.set(statistic, inv_std) };
+        }
+        forward_coefficients(mean, inv_std, gamma, beta)
+    }
+}
+
 /// Fewer values than this are summed in `f64` from the start: their rounding errors are too few to
 /// cancel.
-const SHORT: u64 = 4096;
+const SHORT: u64 = 1536;
 
 /// How the sums of a problem are taken first.
 fn precision<A: Access>(problem: &Problem) -> Precision {
@@ -121,152 +124,264 @@ fn precision<A: Access>(problem: &Problem) -> Precision {
     }
 }
 
+/// Channels-first, both directions of which are units.
+struct First<'a, A: Access> {
+    engine: &'a Engine,
+    plan: &'a Plan,
+    taking: Option<Taking<'a, A::Stored, A::Scalar>>,
+    apply: Option<&'a Apply<'a, A::Stored>>,
+    table: [Shared<A::Scalar>; 4],
+    /// Not 0 where the coefficients of a statistic need `f64`.
+    marks: Shared<f64>,
+    stream: bool,
+}
+
+impl<A: Access> First<'_, A> {
+    fn statistics(&self, unit: &Tile) -> Range<usize> {
+        let first = unit.group * self.plan.cut.problem.channels();
+        first + unit.channels.start..first + unit.channels.end
+    }
+}
+
+impl<A: Access> Units for First<'_, A> {
+    fn sums(&self) -> bool {
+        self.taking.is_some()
+    }
+
+    fn writes(&self) -> bool {
+        self.apply.is_some()
+    }
+
+    fn begin(&self, unit: &Tile) {
+        if let Some(taking) = &self.taking {
+            self.statistics(unit).for_each(|statistic| taking.begin(&self.plan.cut, statistic));
+        }
+    }
+
+    fn step(&self, sum: Option<Span>, write: Option<Span>) {
+        let (engine, cut) = (self.engine, &self.plan.cut);
+        let mut sum = self.taking.as_ref().zip(sum);
+        if let Some((taking, span)) = &sum
+            && (taking.moments.mask.is_some() || taking.is_exact::<A>(&cut.problem))
+        {
+            for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
+                taking.sum::<A>(engine, cut, Tile { part, ..span.tile.clone() });
+            }
+            sum = None;
+        } else if let Some((taking, span)) = &sum
+            && is_short(cut)
+        {
+            for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
+                let tile = Tile { part, ..span.tile.clone() };
+                let (x, sums) = (taking.moments.x, taking.sums);
+                let shifts = [taking.shift; 2];
+                engine.run(ShortRows::<A> { cut, tile, x, dy: None, shifts, sums });
+            }
+            sum = None;
+        }
+        let mut write = self.apply.zip(write);
+        // SAFETY: the marks of a unit are there before it is written.
+        let is_marked = |statistic| unsafe { self.marks.get(statistic) } != 0.0;
+        if let Some((apply, span)) = &write
+            && self.statistics(&span.tile).any(is_marked)
+        {
+            for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
+                engine.run(first::Normalize::<A, _> {
+                    cut,
+                    tile: Tile { part, ..span.tile.clone() },
+                    io: apply.io,
+                    finish: apply.finish,
+                    coefficients: &|statistic| apply.coefficients(statistic),
+                });
+            }
+            write = None;
+        }
+        if sum.is_none() && write.is_none() {
+            return;
+        }
+        let nowhere = [Shared::writing(&mut []); 2];
+        let sums = self.taking.as_ref().map_or(nowhere, |taking| taking.sums);
+        let sum = sum.map(|(Taking { moments, shift, .. }, span)| {
+            (span, Deviations::<A> { x: moments.x, shift: *shift })
+        });
+        let (table, ahead, next) = (self.table, self.plan.ahead, self.plan.next);
+        macro_rules! run {
+            ($finish:literal, $stream:literal) => {{
+                let write = write.map(|(apply, span)| {
+                    (span, Normalized::<_, $finish> { io: apply.io, finish: apply.finish })
+                });
+                engine.run(Step::<A, _, _, 4, $stream> {
+                    cut,
+                    sum,
+                    write,
+                    table,
+                    sums,
+                    ahead,
+                    next,
+                })
+            }};
+        }
+        let finish = write.as_ref().is_some_and(|(apply, _)| apply.finish.is_some());
+        match (finish, self.stream) {
+            (false, false) => run!(false, false),
+            (false, true) => run!(false, true),
+            (true, false) => run!(true, false),
+            (true, true) => run!(true, true),
+        }
+    }
+
+    fn settle(&self, unit: &Tile) {
+        if let Some(taking) = &self.taking {
+            taking.settle::<A>(self.engine, self.plan, unit.group, unit.channels.clone());
+        }
+        let Some(apply) = self.apply else { return };
+        for statistic in self.statistics(unit) {
+            let (exact, narrow) = apply.settled(statistic);
+            let narrow = narrow || size_of::<A::Scalar>() == 8;
+            // SAFETY: the places of a statistic of this unit, which this call settles.
+            unsafe {
+                self.marks.set(statistic, if narrow { 0.0 } else { 1.0 });
+                for (lane, exact) in self.table.iter().zip(exact) {
+                    lane.set(statistic, A::Scalar::of(exact));
+                }
+            }
+        }
+    }
+}
+
 /// A piece of the workspace as lanes.
 pub(crate) fn lanes<R: Real + bn_core::Scalar>(piece: &mut [f64]) -> Shared<R> {
     Shared::writing(bytemuck::cast_slice_mut(piece))
 }
 
-/// Writes the coefficients of all statistics as lanes, and returns those that need `f64`.
-pub(crate) fn tabulate<R: Real + bn_core::Scalar, const N: usize>(
-    statistics: usize,
-    lanes: [Shared<R>; N],
-    of: impl Fn(usize) -> ([f64; N], bool),
-) -> Vec<(usize, [f64; N])> {
-    let mut wide = Vec::new();
-    for statistic in 0..statistics {
-        let (exact, narrow) = of(statistic);
-        for (lanes, exact) in lanes.iter().zip(exact) {
-            // Zeros do no harm where the value is replaced.
-            let value = R::of(if narrow || size_of::<R>() == 8 { exact } else { 0.0 });
-            // SAFETY: a place of the scratch, before any thread reads it.
-            unsafe { lanes.set(statistic, value) };
-        }
-        if !narrow && size_of::<R>() < 8 {
-            wide.push((statistic, exact));
-        }
+impl<T: bn_core::Element, R: Real> Taking<'_, T, R> {
+    /// Chooses the number that deviations are taken from.
+    fn begin(&self, cut: &Cut, statistic: usize) {
+        let shift = first::reference(cut, self.moments.x, self.moments.mask, statistic);
+        // SAFETY: a place of the scratch that only this call uses, before anyone reads it.
+        unsafe { self.shift.set(statistic, R::of(shift)) };
+        // SAFETY: the same.
+        unsafe { self.exact.set(statistic, shift) };
     }
-    wide
-}
 
-fn sum<A: Access>(
-    engine: &Engine,
-    cut: &Cut,
-    moments: &TakeMoments<'_, A::Stored>,
-    shift: Shared<A::Scalar>,
-    sums: [Shared<f64>; 2],
-    tile: Tile,
-) {
-    let (x, mask) = (moments.x, moments.mask);
-    match cut.problem.layout() {
-        Layout::ChannelsFirst => {
-            engine.run(first::SumDeviations::<A> { cut, tile, x, mask, shift, sums });
+    /// Sums a tile as precisely as the problem asks for.
+    fn sum<A: Access<Stored = T, Scalar = R>>(&self, engine: &Engine, cut: &Cut, tile: Tile) {
+        if self.is_exact::<A>(&cut.problem) {
+            return self.sum_exactly(engine, cut, tile);
         }
-        Layout::ChannelsLast => {
-            engine.run(last::SumDeviations::<A> { cut, tile, x, mask, shift, sums });
-        }
-    }
-}
-
-/// The sums of a statistic over its parts, in order.
-pub(crate) fn gather(cut: &Cut, sums: [Shared<f64>; 2], statistic: usize) -> Sums {
-    let statistics = cut.problem.statistics();
-    let add = |sums: Shared<f64>| {
-        // SAFETY: the sums of all parts have been written, by tiles that are done.
-        (0..cut.parts).map(|part| unsafe { sums.get(part * statistics + statistic) }).sum()
-    };
-    Sums { first: add(sums[0]), second: add(sums[1]) }
-}
-
-/// Judges the sums of some channels of a group (channels-first) or of all (channels-last), and takes
-/// again in `f64` those that do not hold.
-fn settle<A: Access>(
-    engine: &Engine,
-    plan: &Plan,
-    moments: &TakeMoments<'_, A::Stored>,
-    scratch: &Scratch<A::Scalar>,
-    group: usize,
-    channels: Range<usize>,
-) {
-    let problem = plan.cut.problem;
-    let groups = match problem.layout() {
-        Layout::ChannelsFirst => group..group + 1,
-        Layout::ChannelsLast => 0..problem.groups(),
-    };
-    for group in groups {
-        let mut todo = Some(channels.clone());
-        for round in 0..ROUNDS {
-            let Some(range) = todo.take() else { break };
-            let precision = if round == 0 { precision::<A>(&problem) } else { Precision::Double };
-            let count = moments.counts.of(group) as f64;
-            let mut again: Option<Range<usize>> = None;
-            for c in range {
-                let statistic = group * problem.channels() + c;
-                // SAFETY: this channel is this call's; NaN marks one that is done.
-                let shift = unsafe { scratch.exact.get(statistic) };
-                if round > 0 && shift.is_nan() {
-                    continue;
-                }
-                let sums = gather(&plan.cut, scratch.sums, statistic);
-                let next = match sums.judge(count, shift, precision, round) {
-                    Verdict::Good(mean, m2) => {
-                        // SAFETY: this channel is this call's.
-                        unsafe { moments.mean.set(statistic, mean) };
-                        // SAFETY: the same.
-                        unsafe { moments.m2.set(statistic, m2) };
-                        f64::NAN
-                    }
-                    Verdict::Again(shift) => {
-                        let start = again.as_ref().map_or(c, |again| again.start);
-                        again = Some(start..c + 1);
-                        shift
-                    }
-                };
-                // SAFETY: the same.
-                unsafe { scratch.exact.set(statistic, next) };
+        let (x, mask, shift, sums) = (self.moments.x, self.moments.mask, self.shift, self.sums);
+        match cut.problem.layout() {
+            Layout::ChannelsFirst => {
+                engine.run(first::SumDeviations::<A> { cut, tile, x, mask, shift, sums });
             }
-            let Some(range) = again else { break };
-            let tile = |part| Tile { group, channels: range.clone(), part };
-            let work = |part| {
-                let shift = scratch.exact;
-                let (x, mask) = (moments.x, moments.mask);
-                let (counts, mean, m2) = (moments.counts, moments.mean, moments.m2);
-                let moments = TakeMoments { mask, counts, mean, m2, x };
-                let sums = scratch.sums;
-                sum::<Wide<A::Stored>>(engine, &plan.cut, &moments, shift, sums, tile(part));
-            };
-            match problem.layout() {
-                // Already one of many units at once.
-                Layout::ChannelsFirst => (0..plan.cut.parts).for_each(work),
-                Layout::ChannelsLast => engine.team.each(plan.workers, plan.cut.parts, work),
+            Layout::ChannelsLast => {
+                engine.run(last::SumDeviations::<A> { cut, tile, x, mask, shift, sums });
             }
-            todo = Some(range);
+        }
+    }
+
+    /// Whether the sums are taken in `f64` though the lanes are not.
+    fn is_exact<A: Access<Stored = T, Scalar = R>>(&self, problem: &Problem) -> bool {
+        size_of::<R>() == 4 && precision::<A>(problem) == Precision::Double
+    }
+
+    /// Sums a tile in `f64`.
+    fn sum_exactly(&self, engine: &Engine, cut: &Cut, tile: Tile) {
+        let (x, mask, shift, sums) = (self.moments.x, self.moments.mask, self.exact, self.sums);
+        match cut.problem.layout() {
+            Layout::ChannelsFirst => {
+                engine.run(first::SumDeviations::<Wide<T>> { cut, tile, x, mask, shift, sums });
+            }
+            Layout::ChannelsLast => {
+                engine.run(last::SumDeviations::<Wide<T>> { cut, tile, x, mask, shift, sums });
+            }
         }
     }
 }
 
-fn write_first<A: Access>(engine: &Engine, cut: &Cut, apply: &Apply<'_, A::Stored>, tile: Tile) {
-    let coefficients = &|statistic| {
-        let [mean, inv_std, gamma, beta] = (apply.of)(statistic);
-        forward_coefficients(mean, inv_std, gamma, beta)
-    };
-    let (io, finish) = (apply.io, apply.finish);
-    let stream = engine.streams(cut.problem.elements(), size_of::<A::Stored>());
-    macro_rules! run {
-        ($finish:literal, $stream:literal) => {
-            engine.run(first::Normalize::<A, _, $finish, $stream> {
-                cut,
-                tile,
-                io,
-                finish,
-                coefficients,
-            })
+/// Adds the sums of all parts of some statistics, in order, into those of the first part. Part by part,
+/// because those of one part lie side by side.
+pub(crate) fn fold_parts(cut: &Cut, sums: [Shared<f64>; 2], statistics: Range<usize>) {
+    for part in 1..cut.parts {
+        for sums in sums {
+            for statistic in statistics.clone() {
+                let at = part * cut.problem.statistics() + statistic;
+                // SAFETY: the sums of all parts have been written, by tiles that are done, and only this
+                // call settles these statistics.
+                unsafe { sums.set(statistic, sums.get(statistic) + sums.get(at)) };
+            }
+        }
+    }
+}
+
+/// The sums of a statistic over its parts, once they are folded.
+pub(crate) fn gather(sums: [Shared<f64>; 2], statistic: usize) -> Sums {
+    // SAFETY: as in `fold_parts`.
+    let [first, second] = sums.map(|sums| unsafe { sums.get(statistic) });
+    Sums { first, second }
+}
+
+impl<T: bn_core::Element, R: Real> Taking<'_, T, R> {
+    /// Judges the sums of some channels of a group (channels-first) or of all (channels-last), and takes
+    /// again in `f64` those that do not hold.
+    fn settle<A: Access<Stored = T, Scalar = R>>(
+        &self,
+        engine: &Engine,
+        plan: &Plan,
+        group: usize,
+        channels: Range<usize>,
+    ) {
+        let problem = plan.cut.problem;
+        let groups = match problem.layout() {
+            Layout::ChannelsFirst => group..group + 1,
+            Layout::ChannelsLast => 0..problem.groups(),
         };
-    }
-    match (finish.is_some(), stream) {
-        (false, false) => run!(false, false),
-        (false, true) => run!(false, true),
-        (true, false) => run!(true, false),
-        (true, true) => run!(true, true),
+        for group in groups {
+            let mut todo = Some(channels.clone());
+            for round in 0..ROUNDS {
+                let Some(range) = todo.take() else { break };
+                let precision =
+                    if round == 0 { precision::<A>(&problem) } else { Precision::Double };
+                let count = self.moments.counts.of(group) as f64;
+                let mut again: Option<Range<usize>> = None;
+                let first = group * problem.channels();
+                fold_parts(&plan.cut, self.sums, first + range.start..first + range.end);
+                for c in range {
+                    let statistic = group * problem.channels() + c;
+                    // SAFETY: this channel is this call's; NaN marks one that is done.
+                    let shift = unsafe { self.exact.get(statistic) };
+                    if round > 0 && shift.is_nan() {
+                        continue;
+                    }
+                    let sums = gather(self.sums, statistic);
+                    let next = match sums.judge(count, shift, precision, round) {
+                        Verdict::Good(mean, m2) => {
+                            // SAFETY: this channel is this call's.
+                            unsafe { self.moments.mean.set(statistic, mean) };
+                            // SAFETY: the same.
+                            unsafe { self.moments.m2.set(statistic, m2) };
+                            f64::NAN
+                        }
+                        Verdict::Again(shift) => {
+                            let start = again.as_ref().map_or(c, |again| again.start);
+                            again = Some(start..c + 1);
+                            shift
+                        }
+                    };
+                    // SAFETY: the same.
+                    unsafe { self.exact.set(statistic, next) };
+                }
+                let Some(range) = again else { break };
+                let tile = |part| Tile { group, channels: range.clone(), part };
+                let work = |part| self.sum_exactly(engine, &plan.cut, tile(part));
+                match problem.layout() {
+                    // Already one of many units at once.
+                    Layout::ChannelsFirst => (0..plan.cut.parts).for_each(work),
+                    Layout::ChannelsLast => engine.team.each(plan.workers, plan.cut.parts, work),
+                }
+                todo = Some(range);
+            }
+        }
     }
 }
 
@@ -275,10 +390,10 @@ fn write_last<A: Access>(
     cut: &Cut,
     apply: &Apply<'_, A::Stored>,
     table: &Table<'_, A::Scalar, 4>,
+    stream: bool,
     tile: Tile,
 ) {
     let (io, finish) = (apply.io, apply.finish);
-    let stream = engine.streams(cut.problem.elements(), size_of::<A::Stored>());
     macro_rules! run {
         ($finish:literal, $stream:literal) => {
             engine.run(last::Normalize::<A, $finish, $stream> { cut, tile, io, finish, table })

@@ -12,6 +12,9 @@ use crate::simd::{Access, Real, Simd, Vector, first_lanes};
 /// Vectors that a chain of `f32` additions is long at most, before it goes into `f64`.
 const CHAIN: usize = 4;
 
+/// Vectors of two chains, which are added and go into `f64` together.
+pub(crate) const BLOCK: usize = 2 * CHAIN;
+
 /// What follows the normalisation of a tensor.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish<T> {
@@ -138,6 +141,27 @@ pub(crate) unsafe fn store<A: Access, S: Simd>(
     }
 }
 
+/// Stores a whole vector, past the cache where `STREAM`, or the first `count` lanes.
+///
+/// # Safety
+///
+/// `count` values can be written; for `STREAM` a whole vector is aligned to its size.
+#[inline(always)]
+pub(crate) unsafe fn store_as<A: Access, S: Simd, const STREAM: bool>(
+    simd: S,
+    value: A::Vec<S>,
+    to: *mut A::Stored,
+    count: usize,
+) {
+    if count == A::Vec::<S>::LANES {
+        // SAFETY: the caller's.
+        unsafe { A::store::<S, STREAM>(simd, value, to) }
+    } else {
+        // SAFETY: the caller's.
+        unsafe { A::store_first(simd, value, to, count) }
+    }
+}
+
 /// Runs `$body` for the offset and lanes of each vector from `$from` to `$to`.
 ///
 /// A macro, as is [`in_chains`]: a closure is a function of its own, compiled without the instruction
@@ -186,6 +210,7 @@ macro_rules! in_chains {
         }
     }};
 }
+pub(crate) use in_chains;
 
 /// The lanes that a mask of positions leaves.
 ///
@@ -193,7 +218,7 @@ macro_rules! in_chains {
 ///
 /// `count` bytes can be read.
 #[inline(always)]
-unsafe fn valid_lanes(mask: *const u8, count: usize) -> u32 {
+pub(crate) unsafe fn valid_lanes(mask: *const u8, count: usize) -> u32 {
     // SAFETY: the caller's.
     let bytes = unsafe { core::slice::from_raw_parts(mask, count) };
     bytes.iter().rev().fold(0, |lanes, &valid| lanes << 1 | u32::from(valid != 0))

@@ -1,6 +1,7 @@
 //! From sums to statistics, and whether the sums can be trusted.
 //!
-//! Sums are taken of d = x − K with K one of the channel's own values: constants then give exactly 0,
+//! Sums are taken of d = x − K with K one of the channel's own values, or the mean of a few of them:
+//! constants then give exactly 0,
 //! and d is exact where the values lie near each other. mean = K + Σd/m, M2 = Σd² − (Σd)²/m. The latter
 //! cancels where K is far from the mean, and squares leave the range of `f32` near its ends; both are
 //! seen in the sums, and such a channel is summed again in `f64` about a better K.

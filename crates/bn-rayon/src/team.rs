@@ -37,23 +37,51 @@ impl Team {
     /// Runs `work` for every task below `tasks`, by `workers` threads that take the next task when
     /// they are done with one. In order where there is one worker.
     pub(crate) fn each(&self, workers: usize, tasks: usize, work: impl Fn(usize) + Sync) {
-        let workers = workers.min(tasks);
-        if workers <= 1 {
+        if workers.min(tasks) <= 1 {
             return (0..tasks).for_each(work);
         }
-        let next = AtomicUsize::new(0);
-        let worker = || {
-            loop {
-                let task = next.fetch_add(1, Ordering::Relaxed);
-                if task >= tasks {
-                    return;
-                }
+        self.share(workers, tasks, |next| {
+            while let Some(task) = next() {
                 work(task);
             }
-        };
-        match &self.pool {
-            Some(pool) => pool.install(|| fan_out(workers, &worker)),
-            None => fan_out(workers, &worker),
+        });
+    }
+
+    /// The same, where `work` is told the next task of its thread together with the one before: each
+    /// task is first the one, then the other.
+    pub(crate) fn chain(
+        &self,
+        workers: usize,
+        tasks: usize,
+        work: impl Fn(Option<usize>, Option<usize>) + Sync,
+    ) {
+        self.share(workers, tasks, |next| {
+            let mut before = None;
+            loop {
+                let task = next();
+                if task.is_none() && before.is_none() {
+                    return;
+                }
+                work(task, before);
+                before = task;
+            }
+        });
+    }
+
+    /// Gives out tasks to that many threads.
+    fn share(
+        &self,
+        workers: usize,
+        tasks: usize,
+        thread: impl Fn(&dyn Fn() -> Option<usize>) + Sync,
+    ) {
+        let next = AtomicUsize::new(0);
+        let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&task| task < tasks);
+        let worker = || thread(&take);
+        match (&self.pool, workers.min(tasks)) {
+            (_, 0 | 1) => worker(),
+            (Some(pool), workers) => pool.install(|| fan_out(workers, &worker)),
+            (None, workers) => fan_out(workers, &worker),
         }
     }
 }

@@ -67,6 +67,46 @@ impl Cut {
         )
     }
 
+    /// The strips of a group: what some channels have of one sample, or of a piece of one
+    /// (channels-first). Parts are runs of strips.
+    pub(crate) fn strips(&self) -> usize {
+        self.problem.group_batch() * self.problem.spatial().div_ceil(self.columns)
+    }
+
+    /// The strips of a part.
+    pub(crate) fn strips_of(&self, part: usize) -> Range<usize> {
+        part * self.rows..self.strips().min((part + 1) * self.rows)
+    }
+
+    /// The part of a strip.
+    #[inline(always)]
+    pub(crate) fn part_of(&self, strip: usize) -> usize {
+        strip / self.rows
+    }
+
+    /// Whether a strip is the last of its part.
+    #[inline(always)]
+    pub(crate) fn ends_part(&self, strip: usize) -> bool {
+        strip + 1 == self.strips() || (strip + 1).is_multiple_of(self.rows)
+    }
+
+    /// The sample of a strip, counted over the whole batch, and its positions.
+    #[inline(always)]
+    pub(crate) fn strip(&self, group: usize, strip: usize) -> (usize, Range<usize>) {
+        let spatial = self.problem.spatial();
+        let across = spatial.div_ceil(self.columns);
+        let column = strip % across * self.columns;
+        (
+            group * self.problem.group_batch() + strip / across,
+            column..spatial.min(column + self.columns),
+        )
+    }
+
+    /// Whether strips are pieces of rows.
+    pub(crate) fn cuts_rows(&self) -> bool {
+        self.columns < self.problem.spatial()
+    }
+
     /// The rows of a part, counted over the whole batch (channels-last).
     #[inline(always)]
     pub(crate) fn rows(&self, tile: &Tile) -> Range<usize> {

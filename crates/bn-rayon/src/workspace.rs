@@ -4,6 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bn_core::Error;
 
+/// Numbers in a cache line.
+const LINE: usize = 8;
+
 /// Workspaces that are not in use now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Workspaces(Arc<Mutex<Vec<Vec<f64>>>>);
@@ -22,12 +25,15 @@ impl Workspaces {
     ) -> Result<R, Error> {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut space = lock().pop().unwrap_or_default();
-        let more = len.saturating_sub(space.len());
+        // Vectors of coefficients should not lie across two cache lines.
+        let room = len + LINE;
+        let more = room.saturating_sub(space.len());
         space
             .try_reserve(more)
             .map_err(|_| Error::OutOfMemory { bytes: more.saturating_mul(8) })?;
-        space.resize(len.max(space.len()), 0.0);
-        let result = work(&mut space[..len]);
+        space.resize(room.max(space.len()), 0.0);
+        let start = space.as_ptr().align_offset(LINE * 8).min(LINE);
+        let result = work(&mut space[start..start + len]);
         lock().push(space);
         Ok(result)
     }

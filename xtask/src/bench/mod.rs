@@ -3,6 +3,8 @@
 mod criterion;
 mod interleaved;
 mod layer;
+mod page;
+mod peers;
 mod programs;
 mod report;
 mod summary;
@@ -75,8 +77,39 @@ pub(crate) struct Arguments {
     only: Option<Kind>,
 
     /// Write the rows of the table to this file as well, one JSON object per line.
+    ///
+    /// With --peers the file holds everything that was found out, as one object.
     #[arg(long, value_name = "FILE")]
     json: Option<Utf8PathBuf>,
+
+    /// Compare with other systems in the same run: candle-nn, burn, PyTorch, JAX, ONNX Runtime, oneDNN.
+    ///
+    /// Builds and installs them below target/bench-peers. Every contender is a process of its own,
+    /// pinned to as many cores as it has threads; results are compared with the reference before they are
+    /// timed, and contenders take turns. Ctrl-C keeps what was measured.
+    #[arg(long, conflicts_with = "only")]
+    peers: bool,
+
+    /// Only these peers [default: every one that can be had].
+    #[arg(long, value_name = "NAMES", requires = "peers")]
+    peer: Option<String>,
+
+    /// Whether the comparison works: Rust peers and tiny shapes, without a word about time.
+    #[arg(long, conflicts_with_all = ["quick", "only"])]
+    smoke: bool,
+
+    /// What got faster or slower since these results of --peers: of this run, or of the latest one.
+    #[arg(long, value_name = "FILE")]
+    compare: Option<Utf8PathBuf>,
+
+    /// Keep the cases of the file of results that this run does not measure again: for a large comparison in
+    /// several sittings.
+    #[arg(long, requires = "peers")]
+    add: bool,
+
+    /// Make a page and pictures of the results of --peers: of this run, or of the latest one.
+    #[arg(long)]
+    report: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -105,6 +138,14 @@ impl Arguments {
         lists.chain(self.quick.then(|| ("BN_BENCH_QUICK", "1".to_owned()))).collect()
     }
 
+    fn effort(&self) -> peers::Effort {
+        match (self.smoke, self.quick) {
+            (true, _) => peers::Effort::Smoke,
+            (false, true) => peers::Effort::Quick,
+            (false, false) => peers::Effort::Thorough,
+        }
+    }
+
     fn includes(&self, kind: Kind) -> bool {
         self.only.is_none_or(|only| only == kind)
     }
@@ -113,6 +154,15 @@ impl Arguments {
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<Outcome> {
     if arguments.only == Some(Kind::Layer) {
         return layer::run(workspace, arguments);
+    }
+    if arguments.peers || arguments.smoke {
+        return peers::run(workspace, arguments);
+    }
+    if arguments.report {
+        return peers::report_latest(workspace, arguments);
+    }
+    if arguments.compare.is_some() {
+        return peers::compare(workspace, arguments);
     }
     let Some(programs) = Programs::build(workspace)? else { return Ok(Outcome::Failed) };
     let environment = arguments.environment();

@@ -5,7 +5,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 use cargo_metadata::Message;
-use cargo_metadata::camino::Utf8PathBuf;
+use cargo_metadata::camino::{Utf8Path, Utf8PathBuf};
 
 use crate::Outcome;
 use crate::cargo::Cargo;
@@ -48,15 +48,20 @@ impl Programs {
         Ok(child.wait()?.success().then_some(Self { root, executables }))
     }
 
+    /// Where one of them lies.
+    pub(super) fn path(&self, name: &str) -> Result<&Utf8Path> {
+        let found = self.executables.iter().find(|(program, _)| program == name);
+        let (_, path) = found.with_context(|| format!("{PACKAGE} has no benchmark `{name}`"))?;
+        Ok(path)
+    }
+
     /// One of them, ready to start in the root of the workspace. It reads nothing.
     pub(super) fn command(
         &self,
         name: &str,
         environment: &[(&'static str, String)],
     ) -> Result<Command> {
-        let found = self.executables.iter().find(|(program, _)| program == name);
-        let (_, path) = found.with_context(|| format!("{PACKAGE} has no benchmark `{name}`"))?;
-        let mut command = Command::new(path);
+        let mut command = Command::new(self.path(name)?);
         command.current_dir(&self.root).stdin(Stdio::null());
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         Ok(command)

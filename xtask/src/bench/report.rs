@@ -153,12 +153,12 @@ impl fmt::Display for Report {
     }
 }
 
-fn or_dash(cell: Option<String>) -> String {
+pub(super) fn or_dash(cell: Option<String>) -> String {
     cell.unwrap_or_else(|| "–".to_owned())
 }
 
 /// Three figures or more, whether it is microseconds or seconds.
-fn milliseconds(nanoseconds: f64) -> String {
+pub(super) fn milliseconds(nanoseconds: f64) -> String {
     let milliseconds = nanoseconds / 1e6;
     match milliseconds {
         ..0.1 => format!("{milliseconds:.4}"),

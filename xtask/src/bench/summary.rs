@@ -49,7 +49,7 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, rows: &[Row]) -> fmt::Result {
     write!(f, "\n{table}")
 }
 
-fn geometric_mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+pub(super) fn geometric_mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = values.len() as f64;
     (values.map(f64::ln).sum::<f64>() / count).exp()
 }

@@ -7,7 +7,7 @@ use bn_core::{Element, bf16, f16};
 use super::{Real, Simd, Vector};
 
 /// A way to load and store elements as lanes.
-pub(crate) trait Access: Send + Sync + 'static {
+pub(crate) trait Access: Copy + Send + Sync + 'static {
     /// What lies in memory.
     type Stored: Element;
     /// What a lane holds.
@@ -145,7 +145,8 @@ half!(bf16, load_bf16, store_bf16, f64::from_bits((1023 - 134) << 52));
 
 /// Any element in lanes of `f64`: for channels whose numbers leave the range of `f32`.
 ///
-/// Rare, so it goes through an array on every level.
+/// Rare but for sums of few `f32`, so the 16-bit types go through an array on every level.
+#[derive(Clone, Copy)]
 pub(crate) struct Wide<T>(PhantomData<T>);
 
 impl<T: Element> Access for Wide<T> {
@@ -165,6 +166,13 @@ impl<T: Element> Access for Wide<T> {
 
     #[inline(always)]
     unsafe fn load<S: Simd>(simd: S, from: *const T) -> S::F64 {
+        match T::DTYPE {
+            // SAFETY: the caller lets 8 values be read, and the type is the one that it is.
+            bn_core::DType::F32 => return unsafe { simd.load_wide(from.cast()) },
+            // SAFETY: the same.
+            bn_core::DType::F64 => return unsafe { S::F64::load(simd, from.cast()) },
+            _ => {}
+        }
         // SAFETY: the caller lets 8 values be read.
         let lanes = unsafe { from.cast::<[T; 8]>().read() }.map(T::to_f64);
         // SAFETY: the array has 8 lanes.

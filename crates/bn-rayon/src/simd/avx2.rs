@@ -41,6 +41,17 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()));
+    }
+
+    #[inline(always)]
+    unsafe fn load_wide(self, from: *const f32) -> F64 {
+        // SAFETY: the caller lets 8 values be read.
+        widen(op!(_mm256_loadu_ps(from)))
+    }
+
+    #[inline(always)]
     unsafe fn load_f16(self, from: *const u16) -> F32 {
         // SAFETY: the caller lets 16 values be read.
         let bits = op!(_mm256_loadu_si256(from.cast()));
@@ -131,7 +142,7 @@ macro_rules! vector {
     ($vector:ident, $scalar:ty, $lanes:literal, $half:literal, $set1:ident, $load:ident,
      $store:ident, $stream:ident, $load_mask:ident, $store_mask:ident, $add:ident, $sub:ident,
      $mul:ident, $fma:ident, $fnma:ident, $cmp:ident, $and:ident, $movemask:ident, $zero:ident,
-     $expand:ident, $cast:ident) => {
+     $expand:ident, $cast:ident, $blend:ident) => {
         impl $vector {
             #[inline(always)]
             fn zip(
@@ -226,6 +237,13 @@ macro_rules! vector {
                 half(0) | half(1) << $half
             }
             #[inline(always)]
+            fn select(self, other: Self, mask: u32) -> Self {
+                op!(Self([
+                    $blend(self.0[0], other.0[0], $cast($expand(mask))),
+                    $blend(self.0[1], other.0[1], $cast($expand(mask >> $half))),
+                ]))
+            }
+            #[inline(always)]
             fn keep(self, mask: u32) -> Self {
                 op!(Self([
                     $and(self.0[0], $cast($expand(mask))),
@@ -280,7 +298,8 @@ vector!(
     _mm256_movemask_ps,
     _mm256_setzero_ps,
     lanes32,
-    _mm256_castsi256_ps
+    _mm256_castsi256_ps,
+    _mm256_blendv_ps
 );
 vector!(
     F64,
@@ -303,7 +322,8 @@ vector!(
     _mm256_movemask_pd,
     _mm256_setzero_pd,
     lanes64,
-    _mm256_castsi256_pd
+    _mm256_castsi256_pd,
+    _mm256_blendv_pd
 );
 
 /// Eight lanes as `f64`.

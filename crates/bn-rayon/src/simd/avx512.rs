@@ -41,6 +41,17 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()));
+    }
+
+    #[inline(always)]
+    unsafe fn load_wide(self, from: *const f32) -> F64 {
+        // SAFETY: the caller lets 8 values be read.
+        op!(F64(_mm512_cvtps_pd(_mm256_loadu_ps(from))))
+    }
+
+    #[inline(always)]
     unsafe fn load_f16(self, from: *const u16) -> F32 {
         // SAFETY: the caller lets 16 values be read.
         op!(F32(_mm512_cvtph_ps(_mm256_loadu_si256(from.cast()))))
@@ -97,7 +108,8 @@ unsafe fn put(halves: __m256i, to: *mut u16, stream: bool) {
 macro_rules! vector {
     ($vector:ident, $scalar:ty, $lanes:literal, $mask:ty,
      $set1:ident, $load:ident, $store:ident, $stream:ident, $load_mask:ident, $store_mask:ident,
-     $add:ident, $sub:ident, $mul:ident, $fma:ident, $fnma:ident, $cmp:ident, $keep:ident, $zero:ident) => {
+     $add:ident, $sub:ident, $mul:ident, $fma:ident, $fnma:ident, $cmp:ident, $keep:ident, $select:ident,
+     $zero:ident) => {
         impl Vector for $vector {
             type Scalar = $scalar;
             type Simd = Avx512;
@@ -161,6 +173,10 @@ macro_rules! vector {
                 u32::from(op!($cmp::<_CMP_NLE_UQ>(self.0, threshold.0)))
             }
             #[inline(always)]
+            fn select(self, other: Self, mask: u32) -> Self {
+                op!(Self($select(self.0, mask as $mask, other.0)))
+            }
+            #[inline(always)]
             fn keep(self, mask: u32) -> Self {
                 op!(Self($keep(mask as $mask, self.0)))
             }
@@ -194,6 +210,7 @@ vector!(
     _mm512_fnmadd_ps,
     _mm512_cmp_ps_mask,
     _mm512_maskz_mov_ps,
+    _mm512_mask_mov_ps,
     _mm512_setzero_ps
 );
 vector!(
@@ -214,6 +231,7 @@ vector!(
     _mm512_fnmadd_pd,
     _mm512_cmp_pd_mask,
     _mm512_maskz_mov_pd,
+    _mm512_mask_mov_pd,
     _mm512_setzero_pd
 );
 

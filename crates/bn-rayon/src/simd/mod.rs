@@ -53,6 +53,16 @@ pub(crate) trait Simd: Copy {
     /// Makes stores that bypassed the cache visible before any that follow.
     fn fence(self);
 
+    /// Asks for the line of an address, which need not be one.
+    fn prefetch(self, at: *const u8);
+
+    /// Loads 8 lanes of `f32` as `f64`.
+    ///
+    /// # Safety
+    ///
+    /// 8 values can be read at `from`.
+    unsafe fn load_wide(self, from: *const f32) -> Self::F64;
+
     /// Loads 16 halves.
     ///
     /// # Safety
@@ -144,6 +154,8 @@ pub(crate) trait Vector: Copy {
     fn relu(self) -> Self;
     /// The lanes for which self ≤ threshold does not hold, NaN among them.
     fn not_below(self, threshold: Self) -> u32;
+    /// other in the lanes of the mask, self elsewhere.
+    fn select(self, other: Self, mask: u32) -> Self;
     /// self in the lanes of the mask, +0 elsewhere.
     fn keep(self, mask: u32) -> Self;
     /// Both halves added where there are 16 lanes, as `f64`.

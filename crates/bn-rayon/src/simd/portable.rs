@@ -25,6 +25,15 @@ impl<const FUSED: bool> Simd for Portable<FUSED> {
     fn fence(self) {}
 
     #[inline(always)]
+    fn prefetch(self, _: *const u8) {}
+
+    #[inline(always)]
+    unsafe fn load_wide(self, from: *const f32) -> F64<FUSED> {
+        // SAFETY: the caller lets 8 values be read.
+        F64(unsafe { from.cast::<[f32; 8]>().read_unaligned() }.map(f64::from))
+    }
+
+    #[inline(always)]
     unsafe fn load_f16(self, from: *const u16) -> F32<FUSED> {
         // SAFETY: the caller lets 16 values be read.
         let bits = unsafe { from.cast::<[u16; 16]>().read_unaligned() };
@@ -137,6 +146,10 @@ macro_rules! vector {
                         Some(core::cmp::Ordering::Less | core::cmp::Ordering::Equal)
                     )) << i
                 })
+            }
+            #[inline(always)]
+            fn select(self, other: Self, mask: u32) -> Self {
+                Self(core::array::from_fn(|i| [self.0[i], other.0[i]][(mask >> i & 1) as usize]))
             }
             #[inline(always)]
             fn keep(self, mask: u32) -> Self {

@@ -1,9 +1,13 @@
 //! Tiles of channels-first tensors: rows of one channel's values, some channels beside each other.
 
-use bn_core::Element;
+pub(crate) mod outputs;
+pub(crate) mod short;
+pub(crate) mod strip;
+
+use bn_core::{DType, Element, Layout};
 
 use crate::run;
-use crate::run::{End, Finish, Gradients, Stage, Through};
+use crate::run::{End, Finish, Gradients, Through};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Real, Simd, Vector, Wide, total};
 use crate::tile::{Cut, Tile};
@@ -74,11 +78,6 @@ impl<A: Access> Kernel for SumDeviations<'_, A> {
     }
 }
 
-/// Rounds coefficients to the lanes' type.
-fn rounded<R: Real, const N: usize>(coefficients: [f64; N]) -> [R; N] {
-    coefficients.map(R::of)
-}
-
 /// The coefficients of a tile's channels as lanes and as `f64`, and which must be used as `f64`.
 struct Prepared<R, const N: usize> {
     narrow: [[R; N]; CHANNELS],
@@ -93,15 +92,15 @@ impl<R: Real, const N: usize> Prepared<R, N> {
         for (i, c) in tile.channels.clone().enumerate() {
             let (exact, narrow) = of(tile.group * cut.problem.channels() + c);
             prepared.exact[i] = exact;
-            prepared.narrow[i] = rounded(exact);
+            prepared.narrow[i] = exact.map(R::of);
             prepared.wide |= u64::from(!narrow) << i;
         }
         prepared
     }
 }
 
-/// y of a tile.
-pub(crate) struct Normalize<'a, A: Access, C, const FINISH: bool, const STREAM: bool> {
+/// y of a tile in which some channels need `f64`: row by row, within the cache.
+pub(crate) struct Normalize<'a, A: Access, C> {
     pub(crate) cut: &'a Cut,
     pub(crate) tile: Tile,
     pub(crate) io: (Shared<A::Stored>, Shared<A::Stored>),
@@ -109,75 +108,31 @@ pub(crate) struct Normalize<'a, A: Access, C, const FINISH: bool, const STREAM: 
     pub(crate) coefficients: &'a C,
 }
 
-impl<A, C, const FINISH: bool, const STREAM: bool> Kernel for Normalize<'_, A, C, FINISH, STREAM>
-where
-    A: Access,
-    C: Fn(usize) -> ([f64; 4], bool),
-{
+impl<A: Access, C: Fn(usize) -> ([f64; 4], bool)> Kernel for Normalize<'_, A, C> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { cut, tile, io: (x, y), finish, coefficients } = self;
         let prepared = Prepared::<A::Scalar, 4>::new(cut, &tile, coefficients);
         let (samples, columns) = cut.samples(&tile);
-        let mut stage = Stage::new();
-        let room = Stage::BYTES / size_of::<A::Stored>();
-        // Backwards: what the sums have read last is still in the cache.
-        for n in samples.rev() {
-            let (mut first, mut filled) = (row(cut, n, tile.channels.start, columns.start).0, 0);
+        for n in samples {
             for (i, c) in tile.channels.clone().enumerate() {
-                let mut s = columns.start;
-                while s < columns.end {
-                    let mut len = columns.end - s;
-                    if STREAM {
-                        if len > room - filled {
-                            len = (room - filled) / 64 * 64;
-                        }
-                        if len == 0 {
-                            // SAFETY: what has been filled since `first`, which this tile owns.
-                            unsafe { stage.flush(simd, y.at(first), filled) };
-                            (first, filled) = (first + filled, 0);
-                            continue;
-                        }
-                    }
-                    let (at, byte) = row(cut, n, c, s);
-                    let end = End {
-                        relu: finish.relu,
-                        residual: finish
-                            .residual
-                            .map_or(core::ptr::null(), |r| r.at(at).cast_const()),
-                        bits: finish.bits.map_or(core::ptr::null_mut(), |bits| bits.at(byte)),
-                    };
-                    let out = if STREAM { stage.at(filled) } else { y.at(at) };
-                    if prepared.wide >> i & 1 == 0 {
-                        let k = prepared.narrow[i];
-                        // SAFETY: `len` values of row (n, c) from s, which this tile owns; in the
-                        // stage there is room for them.
-                        unsafe { run::normalize::<A, S, FINISH>(simd, x.at(at), out, len, k, end) };
-                    } else {
-                        let k = prepared.exact[i];
-                        // SAFETY: the same.
-                        unsafe {
-                            run::normalize::<Wide<A::Stored>, S, true>(
-                                simd,
-                                x.at(at),
-                                out,
-                                len,
-                                k,
-                                end,
-                            );
-                        }
-                    }
-                    filled += len;
-                    s += len;
+                let (at, byte) = row(cut, n, c, columns.start);
+                let end = End {
+                    relu: finish.relu,
+                    residual: finish.residual.map_or(core::ptr::null(), |r| r.at(at).cast_const()),
+                    bits: finish.bits.map_or(core::ptr::null_mut(), |bits| bits.at(byte)),
+                };
+                let (x, y, len) = (x.at(at), y.at(at), columns.len());
+                if prepared.wide >> i & 1 == 0 {
+                    let k = prepared.narrow[i];
+                    // SAFETY: `len` values of row (n, c), which this tile owns.
+                    unsafe { run::normalize::<A, S, true>(simd, x, y, len, k, end) };
+                } else {
+                    let k = prepared.exact[i];
+                    // SAFETY: the same.
+                    unsafe { run::normalize::<Wide<A::Stored>, S, true>(simd, x, y, len, k, end) };
                 }
             }
-            if STREAM {
-                // SAFETY: what has been filled since `first`, which this tile owns.
-                unsafe { stage.flush(simd, y.at(first), filled) };
-            }
-        }
-        if STREAM {
-            simd.fence();
         }
     }
 }
@@ -241,8 +196,8 @@ pub(crate) struct Taken<T> {
     pub(crate) mask: Option<Shared<u8>>,
 }
 
-/// dx of a tile.
-pub(crate) struct Apply<'a, A: Access, C, const STREAM: bool> {
+/// dx of a tile in which some channels need `f64`: row by row, within the cache.
+pub(crate) struct Apply<'a, A: Access, C> {
     pub(crate) cut: &'a Cut,
     pub(crate) tile: Tile,
     pub(crate) given: Given<A::Stored>,
@@ -250,84 +205,49 @@ pub(crate) struct Apply<'a, A: Access, C, const STREAM: bool> {
     pub(crate) coefficients: &'a C,
 }
 
-impl<A, C, const STREAM: bool> Kernel for Apply<'_, A, C, STREAM>
-where
-    A: Access,
-    C: Fn(usize) -> ([f64; 6], bool),
-{
+impl<A: Access, C: Fn(usize) -> ([f64; 6], bool)> Kernel for Apply<'_, A, C> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { cut, tile, given, taken, coefficients } = self;
         let prepared = Prepared::<A::Scalar, 6>::new(cut, &tile, coefficients);
         let (samples, columns) = cut.samples(&tile);
-        let (mut stage, mut second) = (Stage::new(), Stage::new());
-        let room = Stage::BYTES / size_of::<A::Stored>();
-        for n in samples.rev() {
-            let (mut first, mut filled) = (row(cut, n, tile.channels.start, columns.start).0, 0);
-            let flush = |stage: &Stage, second: &Stage, first, filled| {
-                // SAFETY: what has been filled since `first`, which this tile owns.
-                unsafe { stage.flush(simd, taken.dx.at(first), filled) };
-                if let Some(dresidual) = taken.dresidual {
-                    // SAFETY: the same.
-                    unsafe { second.flush(simd, dresidual.at(first), filled) };
-                }
-            };
+        for n in samples {
             for (i, c) in tile.channels.clone().enumerate() {
-                let mut s = columns.start;
-                while s < columns.end {
-                    let mut len = columns.end - s;
-                    if STREAM {
-                        if len > room - filled {
-                            len = (room - filled) / 64 * 64;
-                        }
-                        if len == 0 {
-                            flush(&stage, &second, first, filled);
-                            (first, filled) = (first + filled, 0);
-                            continue;
-                        }
+                let (at, byte) = row(cut, n, c, columns.start);
+                let to = Gradients {
+                    dx: taken.dx.at(at),
+                    dresidual: taken.dresidual.map_or(core::ptr::null_mut(), |d| d.at(at)),
+                    mask: taken.mask.map_or(core::ptr::null(), |mask| {
+                        mask.at(n * cut.problem.spatial() + columns.start).cast_const()
+                    }),
+                };
+                let x = given.x.map_or(core::ptr::null(), |x| x.at(at).cast_const());
+                let (dy, pass) = (given.dy.at(at), given.through.from(at, byte));
+                let len = columns.len();
+                if prepared.wide >> i & 1 == 0 {
+                    let k = prepared.narrow[i];
+                    // SAFETY: `len` values of row (n, c), which this tile owns.
+                    unsafe { run::apply_gradients::<A, S>(simd, dy, pass, x, len, k, to) };
+                } else {
+                    let k = prepared.exact[i];
+                    // SAFETY: the same.
+                    unsafe {
+                        run::apply_gradients::<Wide<A::Stored>, S>(simd, dy, pass, x, len, k, to);
                     }
-                    let (at, byte) = row(cut, n, c, s);
-                    let to = Gradients {
-                        dx: if STREAM { stage.at(filled) } else { taken.dx.at(at) },
-                        dresidual: taken.dresidual.map_or(core::ptr::null_mut(), |dresidual| {
-                            if STREAM { second.at(filled) } else { dresidual.at(at) }
-                        }),
-                        mask: taken.mask.map_or(core::ptr::null(), |mask| {
-                            mask.at(n * cut.problem.spatial() + s).cast_const()
-                        }),
-                    };
-                    let x = given.x.map_or(core::ptr::null(), |x| x.at(at).cast_const());
-                    let (dy, pass) = (given.dy.at(at), given.through.from(at, byte));
-                    if prepared.wide >> i & 1 == 0 {
-                        let k = prepared.narrow[i];
-                        // SAFETY: `len` values of row (n, c) from s, which this tile owns; in the
-                        // stages there is room for them.
-                        unsafe { run::apply_gradients::<A, S>(simd, dy, pass, x, len, k, to) };
-                    } else {
-                        let k = prepared.exact[i];
-                        // SAFETY: the same.
-                        unsafe {
-                            run::apply_gradients::<Wide<A::Stored>, S>(
-                                simd, dy, pass, x, len, k, to,
-                            );
-                        }
-                    }
-                    filled += len;
-                    s += len;
                 }
             }
-            if STREAM {
-                flush(&stage, &second, first, filled);
-            }
-        }
-        if STREAM {
-            simd.fence();
         }
     }
 }
 
-/// The value of a channel that deviations are taken from: its middle position in the first sample,
-/// less likely an outlier than a corner; the first valid one where there is a mask.
+/// Values whose mean deviations are taken from.
+const SAMPLE: usize = 16;
+
+/// The number that a channel's deviations are taken from: the mean of a few values in the middle of the
+/// first sample, rounded to `f32`; where they are few, `f64` or masked, one of them.
+///
+/// One value was tried alone. It lies about one deviation from the mean, so that Σd² is twice M2 and its
+/// rounding errors show twice; the mean of sixteen equal values is the value itself.
 pub(crate) fn reference<T: Element>(
     cut: &Cut,
     x: Shared<T>,
@@ -338,6 +258,8 @@ pub(crate) fn reference<T: Element>(
     let (group, c) = (statistic / problem.channels(), statistic % problem.channels());
     let (first, samples, spatial) =
         (group * problem.group_batch(), problem.group_batch(), problem.spatial());
+    // SAFETY: an element of the group, here and below.
+    let value = |at: usize| unsafe { x.get(at) }.to_f64();
     let position = match mask {
         None => spatial / 2,
         // SAFETY: the positions of the group.
@@ -346,6 +268,11 @@ pub(crate) fn reference<T: Element>(
             .unwrap_or(0),
     };
     let at = problem.offset(first + position / spatial, c, position % spatial);
-    // SAFETY: an element of the group.
-    unsafe { x.get(at) }.to_f64()
+    let one = value(at);
+    if mask.is_some() || T::DTYPE == DType::F64 || problem.layout() == Layout::ChannelsLast {
+        return one;
+    }
+    let len = SAMPLE.min(spatial - position);
+    let mean = (at..at + len).map(value).sum::<f64>() / len as f64;
+    if mean.is_finite() { f64::from(mean as f32) } else { one }
 }

@@ -1,0 +1,151 @@
+//! The sums of short rows: 7×7 has three vectors and one value to a row.
+//!
+//! A strip of such rows is taken as one row of a channels-last tensor, whose columns are the positions of
+//! all its channels: columns are summed downwards over the samples, without masks and without a sum across
+//! lanes for every row, and those of a channel are added at the end.
+
+use super::strip::{FEW_STRIPS, SHORT_ROW, SPREAD};
+use crate::channels_last::{Columns, add_rows};
+use crate::shared::Shared;
+use crate::simd::{Access, Kernel, Simd, Vector};
+use crate::tile::{Cut, Tile};
+
+/// Strips that are summed together.
+const STRIPS: usize = 4;
+
+/// Whether the rows of a problem are summed so. The problem alone decides.
+pub(crate) fn is_short(cut: &Cut) -> bool {
+    cut.problem.spatial() <= SHORT_ROW && cut.strips() >= FEW_STRIPS
+}
+
+/// Two sums over each channel of a tile whose rows are short: of (x − K) and its square where there is no
+/// dy, and of dy and dy·(x − K), K in two parts.
+pub(crate) struct ShortRows<'a, A: Access> {
+    pub(crate) cut: &'a Cut,
+    pub(crate) tile: Tile,
+    pub(crate) x: Shared<A::Stored>,
+    pub(crate) dy: Option<Shared<A::Stored>>,
+    pub(crate) shifts: [Shared<A::Scalar>; 2],
+    pub(crate) sums: [Shared<f64>; 2],
+}
+
+/// A strip as a row of columns.
+struct Strips<A: Access, const GRADIENT: bool> {
+    x: Shared<A::Stored>,
+    dy: Shared<A::Stored>,
+    /// The first element of the first sample's strip.
+    first: usize,
+    /// Elements between samples.
+    stride: usize,
+    /// K for every column.
+    shifts: [*const A::Scalar; 2],
+}
+
+impl<A: Access, const GRADIENT: bool> Columns<A> for Strips<A, GRADIENT> {
+    type Held<S: Simd> = [A::Vec<S>; 2];
+
+    #[inline(always)]
+    unsafe fn hold<S: Simd>(&self, simd: S, c: usize, _: usize) -> [A::Vec<S>; 2] {
+        let [high, low] = self.shifts;
+        // SAFETY: a vector of numbers lies at every column.
+        let high = unsafe { A::Vec::<S>::load(simd, high.wrapping_add(c)) };
+        if GRADIENT {
+            // SAFETY: the same.
+            [high, unsafe { A::Vec::<S>::load(simd, low.wrapping_add(c)) }]
+        } else {
+            [high; 2]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn lanes<S: Simd>(
+        &self,
+        simd: S,
+        [high, low]: [A::Vec<S>; 2],
+        row: usize,
+        c: usize,
+        count: usize,
+        ahead: usize,
+    ) -> (A::Vec<S>, A::Vec<S>) {
+        let at = self.first + row * self.stride + c;
+        simd.prefetch(self.x.at(at + ahead).cast());
+        // SAFETY: the caller's.
+        let d = unsafe { crate::run::load::<A, S>(simd, self.x.at(at), count) }.sub(high);
+        if !GRADIENT {
+            // Lanes beyond the strip are not stored.
+            return (d, d);
+        }
+        simd.prefetch(self.dy.at(at + ahead).cast());
+        // SAFETY: the same.
+        let dy = unsafe { crate::run::load::<A, S>(simd, self.dy.at(at), count) };
+        (dy, d.sub(low))
+    }
+}
+
+/// Numbers for each column, and room for a vector behind them.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Row<R>([R; SPREAD + 16]);
+
+impl<A: Access> Kernel for ShortRows<'_, A> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let problem = self.cut.problem;
+        let spatial = problem.spatial();
+        // As many channels at a time as there is room for.
+        for first in self.tile.channels.clone().step_by(SPREAD / spatial) {
+            let channels = first..self.tile.channels.end.min(first + SPREAD / spatial);
+            let mut shifts = [Row([A::Scalar::default(); SPREAD + 16]); 2];
+            let used = if self.dy.is_some() { 2 } else { 1 };
+            for (row, shift) in shifts.iter_mut().zip(self.shifts).take(used) {
+                for (values, c) in row.0.chunks_exact_mut(spatial).zip(channels.clone()) {
+                    // SAFETY: the shift of each channel is written before its values are summed.
+                    values.fill(unsafe { shift.get(self.tile.group * problem.channels() + c) });
+                }
+            }
+            let mut sums = [Row([0.0; SPREAD + 16]); 2];
+            let to = sums.each_mut().map(|sums| sums.0.as_mut_ptr());
+            let shifts = shifts.each_ref().map(|row| row.0.as_ptr());
+            let (x, dy) = (self.x, self.dy.unwrap_or(self.x));
+            let stride = problem.channels() * spatial;
+            let begin = problem.offset(0, first, 0);
+            let columns = 0..channels.len() * spatial;
+            let samples = self.cut.samples(&self.tile).0;
+            let mut n = samples.start;
+            while n < samples.end {
+                let rows = (n, samples.end.min(n + STRIPS));
+                let ahead = [0, STRIPS * stride];
+                // SAFETY: samples and channels of the tile, and as many sums as columns.
+                unsafe {
+                    if self.dy.is_some() {
+                        let strips = Strips::<A, true> { x, dy, first: begin, stride, shifts };
+                        add_rows::<A, S>(simd, &strips, &columns, rows, ahead, to);
+                    } else {
+                        let strips = Strips::<A, false> { x, dy, first: begin, stride, shifts };
+                        add_rows::<A, S>(simd, &strips, &columns, rows, ahead, to);
+                    }
+                }
+                n = rows.1;
+            }
+            let place =
+                self.tile.part * problem.statistics() + self.tile.group * problem.channels();
+            for (from, to) in sums.iter().zip(self.sums) {
+                for (values, c) in from.0.chunks_exact(spatial).zip(channels.clone()) {
+                    // SAFETY: the place of this tile's part and channel, which no other tile has.
+                    unsafe { to.set(place + c, across(values)) };
+                }
+            }
+        }
+    }
+}
+
+/// The sum of a channel's columns, in four chains.
+fn across(values: &[f64]) -> f64 {
+    let mut sums = [0.0; 4];
+    for four in values.chunks(4) {
+        for (sum, value) in sums.iter_mut().zip(four) {
+            *sum += value;
+        }
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
+}

@@ -1,0 +1,280 @@
+//! dx in channels-last.
+
+use core::ops::Range;
+
+use bn_core::{Element, passes};
+
+use super::sums::pass_of;
+use super::table::{LoadLanes, Table, period};
+use super::{AHEAD, T0, piece, until_aligned};
+use crate::channels_first::{Given, Taken};
+use crate::run::{Pass, Stage, Through, each_vector, gradient, load, passed, store, store_as};
+use crate::shared::Shared;
+use crate::simd::{Access, Kernel, Real, Simd, Vector};
+use crate::tile::{Cut, Tile};
+
+/// dx of a tile, all channels. `PLAIN` where the gate is open, there is an x, all positions are valid and
+/// there is no residual.
+pub(crate) struct Apply<'a, A: Access, const PLAIN: bool, const STREAM: bool> {
+    pub(crate) cut: &'a Cut,
+    pub(crate) tile: Tile,
+    pub(crate) given: Given<A::Stored>,
+    pub(crate) taken: Taken<A::Stored>,
+    pub(crate) table: &'a Table<'a, A::Scalar, 6>,
+}
+
+impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREAM> {
+    /// `R` rows from row `r`, channels `piece`, into rows that follow each other.
+    ///
+    /// # Safety
+    ///
+    /// The rows are the tile's.
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const R: usize>(
+        &self,
+        simd: S,
+        r: usize,
+        piece: &Range<usize>,
+        dx: *mut A::Stored,
+        dresidual: *mut A::Stored,
+    ) {
+        let channels = self.cut.problem.channels();
+        let first = self.table.first(self.tile.group, channels);
+        each_vector!(A::Vec::<S>::LANES, piece.start, piece.end, |c, count| {
+            let k = self.table.lanes.map(|lanes| {
+                // SAFETY: `count` channels from c have coefficients.
+                unsafe { A::Scalar::load::<A, S>(simd, lanes.at(first + c), count) }
+            });
+            for row in 0..R {
+                let at = (r + row) * channels;
+                let pass = pass_of(self.given.through, channels, r + row);
+                // SAFETY: `count` channels from c of that row, in this and all that follow.
+                let dy = unsafe { passed::<A, S>(simd, self.given.dy.at(at), pass, c, count) };
+                let x = self.given.x.filter(|_| self.is_valid(r + row));
+                // SAFETY: the same.
+                let x = x.map(|x| unsafe { load::<A, S>(simd, x.at(at + c), count) });
+                let dx_lanes = gradient::<A, S>(dy, x, k, u32::MAX);
+                let place = row * piece.len() + c - piece.start;
+                if !dresidual.is_null() {
+                    // SAFETY: as above, or within the stage.
+                    unsafe { store::<A, S>(simd, dy, dresidual.wrapping_add(place), count) };
+                }
+                // SAFETY: as above, or within the stage.
+                unsafe { store::<A, S>(simd, dx_lanes, dx.wrapping_add(place), count) };
+            }
+        });
+    }
+
+    /// Whether the row's position takes part in the statistics.
+    #[inline(always)]
+    fn is_valid(&self, row: usize) -> bool {
+        // SAFETY: a position of the tile.
+        self.taken.mask.is_none_or(|mask| unsafe { mask.get(row) } != 0)
+    }
+
+    /// One row in which some channels need `f64`; see [`Normalize::row_with_exceptions`].
+    #[inline(always)]
+    fn row_with_exceptions<S: Simd>(
+        &self,
+        simd: S,
+        r: usize,
+        first: usize,
+        wide: &[(usize, [f64; 6])],
+    ) {
+        let channels = self.cut.problem.channels();
+        let (dy, at) = (self.given.dy, r * channels);
+        let mut rest = wide.iter().peekable();
+        for start in (0..channels).step_by(64) {
+            let block = start..channels.min(start + 64);
+            let (mut exact, mut found) = ([(0, T0::<A>()); 64], 0);
+            while let Some((statistic, k)) = rest.next_if(|(s, _)| *s - first < block.end) {
+                let c = statistic - first;
+                let open = match pass_of(self.given.through, channels, r) {
+                    Pass::Everything => true,
+                    // SAFETY: an element of the tile.
+                    Pass::Output(y) => passes(unsafe { y.add(c).read() }),
+                    // SAFETY: its bit.
+                    Pass::Bits(bits) => (unsafe { bits.add(c / 8).read() }) >> (c % 8) & 1 != 0,
+                };
+                // SAFETY: an element of the tile.
+                let dy = if open { unsafe { dy.get(at + c) }.to_f64() } else { 0.0 };
+                let through = match self.given.x.filter(|_| self.is_valid(r)) {
+                    // SAFETY: the same.
+                    Some(x) => k[2] + (unsafe { x.get(at + c) }.to_f64() - k[0]) * k[4],
+                    None => 0.0,
+                };
+                exact[found] = (c, A::Stored::from_f64((dy - through) * k[5]));
+                found += 1;
+            }
+            let dresidual =
+                self.taken.dresidual.map_or(core::ptr::null_mut(), |d| d.at(at + start));
+            // SAFETY: channels of a row of this tile.
+            unsafe { self.rows::<S, 1>(simd, r, &block, self.taken.dx.at(at + start), dresidual) };
+            for &(c, value) in &exact[..found] {
+                // SAFETY: the same.
+                unsafe { self.taken.dx.set(at + c, value) };
+            }
+        }
+    }
+}
+
+impl<A: Access, const PLAIN: bool, const STREAM: bool> Kernel for Apply<'_, A, PLAIN, STREAM> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let channels = self.cut.problem.channels();
+        let rows = self.cut.rows(&self.tile);
+        let wide = self.table.wide_of(self.tile.group, channels);
+        let all = 0..channels;
+        let Taken { dx, dresidual, .. } = self.taken;
+        let direct = |at| dresidual.map_or(core::ptr::null_mut(), |dresidual| dresidual.at(at));
+        if !wide.is_empty() {
+            for r in rows {
+                self.row_with_exceptions(simd, r, self.tile.group * channels, wide);
+            }
+            return;
+        }
+        if !matches!(self.given.through, Through::Bits(_)) && self.taken.mask.is_none() {
+            return self.flat(simd, rows.start * channels, rows.end * channels);
+        }
+        if !STREAM {
+            let mut r = rows.start;
+            while r + 4 <= rows.end {
+                let at = r * channels;
+                // SAFETY: rows of this tile, which owns them.
+                unsafe { self.rows::<S, 4>(simd, r, &all, dx.at(at), direct(at)) };
+                r += 4;
+            }
+            for r in r..rows.end {
+                let at = r * channels;
+                // SAFETY: the same.
+                unsafe { self.rows::<S, 1>(simd, r, &all, dx.at(at), direct(at)) };
+            }
+            return;
+        }
+        let (mut stage, mut second) = (Stage::new(), Stage::new());
+        let width = piece::<A::Stored>(channels);
+        let height = (Stage::BYTES / size_of::<A::Stored>() / width).max(1);
+        let mut r = rows.end;
+        while r > rows.start {
+            let above = r.saturating_sub(height).max(rows.start);
+            for start in (0..channels).step_by(width) {
+                let piece = start..channels.min(start + width);
+                let mut row = above;
+                while row < r {
+                    let place = (row - above) * piece.len();
+                    let residual =
+                        if dresidual.is_some() { second.at(place) } else { core::ptr::null_mut() };
+                    if row + 4 <= r {
+                        // SAFETY: rows of this tile; the stages hold `height` pieces.
+                        unsafe { self.rows::<S, 4>(simd, row, &piece, stage.at(place), residual) };
+                        row += 4;
+                    } else {
+                        // SAFETY: the same.
+                        unsafe { self.rows::<S, 1>(simd, row, &piece, stage.at(place), residual) };
+                        row += 1;
+                    }
+                }
+                let (at, len) = (above * channels + start, (r - above) * piece.len());
+                // SAFETY: whole rows, or a piece of one row: what was written lies together.
+                unsafe { stage.flush(simd, dx.at(at), len) };
+                if let Some(dresidual) = dresidual {
+                    // SAFETY: the same.
+                    unsafe { second.flush(simd, dresidual.at(at), len) };
+                }
+            }
+            r = above;
+        }
+        simd.fence();
+    }
+}
+
+impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREAM> {
+    /// Elements from `at`, where a row begins, to `end`, as if all rows were one: a vector may lie in two.
+    #[inline(always)]
+    fn flat<S: Simd>(&self, simd: S, mut at: usize, end: usize) {
+        let (channels, lanes) = (self.cut.problem.channels(), A::Vec::<S>::LANES);
+        let first = self.table.first(self.tile.group, channels);
+        let (period, mut c) = (period(channels), 0);
+        // By value: behind references pointers are read again for every vector, for stores might have
+        // changed them.
+        let table = self.table.lanes;
+        if STREAM {
+            let head = until_aligned::<A, S>(self.taken.dx.at(at)).min(end - at);
+            if head > 0 {
+                // SAFETY: values of the tile; so below.
+                unsafe { self.vector::<S, false>(simd, table, at, first, head) };
+                (at, c) = (at + head, head);
+            }
+        }
+        while at + lanes <= end {
+            let vectors = (period - c).div_ceil(lanes).min((end - at) / lanes);
+            for _ in 0..vectors {
+                let ahead = at + AHEAD / size_of::<A::Stored>();
+                simd.prefetch(self.given.dy.at(ahead).cast());
+                if let Some(x) = self.given.x {
+                    simd.prefetch(x.at(ahead).cast());
+                }
+                // SAFETY: the same, aligned where stores bypass the cache.
+                unsafe { self.vector::<S, STREAM>(simd, table, at, first + c, lanes) };
+                (at, c) = (at + lanes, c + lanes);
+            }
+            if c >= period {
+                c -= period;
+            }
+        }
+        if at < end {
+            // SAFETY: the same.
+            unsafe { self.vector::<S, false>(simd, table, at, first + c, end - at) };
+        }
+        if STREAM {
+            simd.fence();
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The tile has `count` values from `at` on, whose coefficients lie at `k`. For `TO_MEMORY` a whole
+    /// vector, aligned.
+    #[inline(always)]
+    unsafe fn vector<S: Simd, const TO_MEMORY: bool>(
+        &self,
+        simd: S,
+        table: [Shared<A::Scalar>; 6],
+        at: usize,
+        k: usize,
+        count: usize,
+    ) {
+        let place = k;
+        let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 6];
+        for (k, lanes) in k.iter_mut().zip(table) {
+            // SAFETY: a table has a vector of coefficients from every place of a channel on.
+            *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(place), A::Vec::<S>::LANES) };
+        }
+        // SAFETY: the caller's, in this and all that follow.
+        let mut dy = unsafe { load::<A, S>(simd, self.given.dy.at(at), count) };
+        if !PLAIN && let Through::Output(y) = self.given.through {
+            // SAFETY: the same.
+            let y = unsafe { load::<A, S>(simd, y.at(at), count) };
+            dy = dy.keep(y.not_below(A::Vec::<S>::splat(simd, A::Scalar::of(0.0))));
+        }
+        let x = match self.given.x {
+            // SAFETY: the same.
+            Some(x) => Some(unsafe { load::<A, S>(simd, x.at(at), count) }),
+            None => None,
+        };
+        let dx = gradient::<A, S>(dy, x, k, u32::MAX);
+        if !PLAIN && let Some(dresidual) = self.taken.dresidual {
+            let to = dresidual.at(at);
+            // Its lines need not begin where those of dx do.
+            if TO_MEMORY && until_aligned::<A, S>(to) == 0 {
+                // SAFETY: the same.
+                unsafe { store_as::<A, S, TO_MEMORY>(simd, dy, to, count) };
+            } else {
+                // SAFETY: the same.
+                unsafe { store_as::<A, S, false>(simd, dy, to, count) };
+            }
+        }
+        // SAFETY: the same.
+        unsafe { store_as::<A, S, TO_MEMORY>(simd, dx, self.taken.dx.at(at), count) };
+    }
+}

@@ -1,0 +1,35 @@
+//! Tiles of channels-last tensors: rows of one value per channel, so lanes are channels.
+
+mod apply;
+mod normalize;
+mod sums;
+mod table;
+
+pub(crate) use apply::Apply;
+pub(crate) use normalize::Normalize;
+pub(crate) use sums::{Columns, SumDeviations, SumGradients, add_rows};
+pub(crate) use table::{Table, padded, tabulate};
+
+use crate::run::Stage;
+use crate::simd::{Access, Simd, Vector};
+
+/// How many bytes ahead of what is written memory is asked for.
+const AHEAD: usize = 4096;
+
+/// How many values lie before the next address that a vector can bypass the cache to.
+#[inline(always)]
+fn until_aligned<A: Access, S: Simd>(to: *const A::Stored) -> usize {
+    let bytes = A::Vec::<S>::LANES * size_of::<A::Stored>();
+    (bytes - to.addr() % bytes) % bytes / size_of::<A::Stored>()
+}
+
+/// Channels of a row that fit into a stage; a multiple of 64.
+fn piece<T>(channels: usize) -> usize {
+    channels.min(Stage::BYTES / size_of::<T>())
+}
+
+/// A zero of the stored type.
+#[expect(non_snake_case, reason = "stands where a constant would, were `Default` const")]
+fn T0<A: Access>() -> A::Stored {
+    A::Stored::default()
+}

@@ -1,0 +1,108 @@
+//! The coefficients of channels-last, side by side as vectors load them.
+
+use bn_core::Problem;
+
+use crate::shared::Shared;
+use crate::simd::{Access, Real, Simd, Vector};
+
+/// Places behind a group's channels that repeat its first ones, so that a vector that begins near the
+/// end of a row and goes on in the next finds its coefficients in one piece.
+const PADDING: usize = 16;
+
+/// Places that the channels of a group have at least, repeated: short rows end often.
+const LONG: usize = 512;
+
+/// The places of a group's channels, whole rows of them.
+pub(super) fn period(channels: usize) -> usize {
+    channels * LONG.div_ceil(channels)
+}
+
+/// The places that a table of a problem has for each coefficient.
+pub(crate) fn padded(problem: &Problem) -> usize {
+    // Whole cache lines.
+    (problem.groups() * (period(problem.channels()) + PADDING)).next_multiple_of(PADDING)
+}
+
+/// Writes the coefficients of all statistics as lanes, and returns those that need `f64`.
+pub(crate) fn tabulate<R: Real, const N: usize>(
+    problem: &Problem,
+    lanes: [Shared<R>; N],
+    of: impl Fn(usize) -> ([f64; N], bool),
+) -> Vec<(usize, [f64; N])> {
+    let (channels, mut wide) = (problem.channels(), Vec::new());
+    for group in 0..problem.groups() {
+        let first = group * (period(channels) + PADDING);
+        for c in 0..channels {
+            let (exact, narrow) = of(group * channels + c);
+            let narrow = narrow || size_of::<R>() == 8;
+            for (lanes, exact) in lanes.iter().zip(exact) {
+                // Zeros do no harm where the value is replaced.
+                let value = R::of(if narrow { exact } else { 0.0 });
+                // SAFETY: a place of the table, before any thread reads it.
+                unsafe { lanes.set(first + c, value) };
+            }
+            if !narrow {
+                wide.push((group * channels + c, exact));
+            }
+        }
+        for lanes in lanes {
+            for place in channels..period(channels) + PADDING {
+                // SAFETY: places of the table, the latter written before.
+                unsafe { lanes.set(first + place, lanes.get(first + place - channels)) };
+            }
+        }
+    }
+    wide
+}
+
+/// Lanes of per-channel numbers.
+pub(super) trait LoadLanes: Real {
+    /// Loads `count` of them.
+    ///
+    /// # Safety
+    ///
+    /// `count` values can be read.
+    unsafe fn load<A: Access<Scalar = Self>, S: Simd>(
+        simd: S,
+        from: *const Self,
+        count: usize,
+    ) -> A::Vec<S>;
+}
+
+impl<R: Real> LoadLanes for R {
+    #[inline(always)]
+    unsafe fn load<A: Access<Scalar = R>, S: Simd>(
+        simd: S,
+        from: *const R,
+        count: usize,
+    ) -> A::Vec<S> {
+        if count == A::Vec::<S>::LANES {
+            // SAFETY: the caller's.
+            unsafe { A::Vec::<S>::load(simd, from) }
+        } else {
+            // SAFETY: the caller's.
+            unsafe { A::Vec::<S>::load_first(simd, from, count) }
+        }
+    }
+}
+
+/// Coefficients of all channels of all groups: `N` arrays as lanes, and the channels that need `f64`.
+pub(crate) struct Table<'a, R, const N: usize> {
+    pub(crate) lanes: [Shared<R>; N],
+    /// Statistics with numbers beyond `f32`, in order.
+    pub(crate) wide: &'a [(usize, [f64; N])],
+}
+
+impl<R: Real, const N: usize> Table<'_, R, N> {
+    /// The first place of a group.
+    pub(super) fn first(&self, group: usize, channels: usize) -> usize {
+        group * (period(channels) + PADDING)
+    }
+
+    /// Those of a group that need `f64`.
+    pub(super) fn wide_of(&self, group: usize, channels: usize) -> &[(usize, [f64; N])] {
+        let first = self.wide.partition_point(|(statistic, _)| *statistic < group * channels);
+        let last = self.wide.partition_point(|(statistic, _)| *statistic < (group + 1) * channels);
+        &self.wide[first..last]
+    }
+}
