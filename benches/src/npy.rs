@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use ndarray_npy::WriteNpyExt;
 use std::fs::File;
@@ -28,6 +28,13 @@ pub fn read(folder: &Path, name: &str) -> Result<Vec<f32>> {
 /// Where the shape does not fit the values or the file cannot be written.
 pub fn write(folder: &Path, name: &str, shape: &[usize], values: &[f32]) -> Result<()> {
     let path = folder.join(name).with_extension("npy");
+    // ndarray takes the front of a slice that is too long.
+    let expected: usize = shape.iter().product();
+    ensure!(
+        values.len() == expected,
+        "{name}: {} values; {shape:?} takes {expected}",
+        values.len()
+    );
     let array = ArrayViewD::from_shape(IxDyn(shape), values)?;
     let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
     array.write_npy(BufWriter::new(file)).with_context(|| format!("{}", path.display()))
