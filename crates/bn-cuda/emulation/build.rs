@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The kernels, with the arguments that each takes, in the order of their indices.
-const OPERATIONS: [(&str, &str); 14] = [
+const OPERATIONS: [(&str, &str); 12] = [
     ("moments_first", "MomentsArguments"),
     ("sums_first", "SumsArguments"),
     ("normalize_first", "NormalizeArguments"),
@@ -19,13 +19,17 @@ const OPERATIONS: [(&str, &str); 14] = [
     ("finish_sums", "FinishSumsArguments"),
     ("fixed_statistics", "FixedStatisticsArguments"),
     ("store_numbers", "StoreNumbersArguments"),
-    ("train_first", "TrainArguments"),
-    ("differentiate_first", "DifferentiateArguments"),
 ];
 
-/// Suffixes of the entry points, in the order of the element types, with the type in C++.
-const TYPES: [(&str, &str); 4] =
-    [("f32", "float"), ("f64", "double"), ("f16", "f16"), ("bf16", "bf16")];
+/// The element types in the order of their indices: the suffix of entry points, the type in C++, and the
+/// values of a unit.
+const TYPES: [(&str, &str, &[usize]); 4] = [
+    ("f32", "float", &[4, 1]),
+    ("f64", "double", &[2, 1]),
+    ("f16", "f16", &[8, 4, 1]),
+    ("bf16", "bf16", &[8, 4, 1]),
+];
+const MOST_WIDTHS: usize = 3;
 
 /// Doubles of shared memory: the 48 KiB that every device gives a block.
 const SHARED: usize = (48 << 10) / 8;
@@ -46,8 +50,8 @@ const VARIANTS: [Variant; 3] = [
         name: "long_tail",
         planted: Some((
             "walk.cuh",
-            "is_in ? (u32)min((u64)LANES<T>, shape.spatial - column) : 0",
-            "is_in ? LANES<T> : 0",
+            "here.exists = left > 0 && here.column < shape.spatial;",
+            "here.exists = left > 0;",
         )),
     },
 ];
@@ -105,11 +109,10 @@ fn copy(kernels: &Path, folder: &Path, variant: &Variant) {
 /// The kernels in a namespace, and what calls them by their index.
 fn translation_unit(name: &str, folder: &Path) -> String {
     let include = |file: &str| format!("#include \"{}\"\n", folder.join(file).display());
-    let sources =
-        ["channels_first.cu", "channels_last.cu", "finish.cu", "teams.cu"].map(include).concat();
+    let sources = ["channels_first.cu", "channels_last.cu", "finish.cu"].map(include).concat();
     let (mut cases, mut sizes) = (String::new(), String::new());
     for (operation, (kernel, arguments)) in OPERATIONS.into_iter().enumerate() {
-        for (dtype, (suffix, cpp)) in TYPES.into_iter().enumerate() {
+        for (dtype, (suffix, cpp, widths)) in TYPES.into_iter().enumerate() {
             let of_parameters = (8..12).contains(&operation);
             let exists = match kernel {
                 "store_numbers" => suffix == "f64",
@@ -118,15 +121,29 @@ fn translation_unit(name: &str, folder: &Path) -> String {
             if !exists {
                 continue;
             }
-            let index = operation * TYPES.len() + dtype;
             let namespace = if cpp == suffix { format!("{name}::") } else { String::new() };
             let of = match kernel {
                 "store_numbers" => String::new(),
                 _ => format!("<{namespace}{cpp}>"),
             };
-            cases += &format!(
-                "    case {index}: return {name}::{kernel}_{suffix}(*(const {name}::{arguments}{of}*)a);\n"
-            );
+            for (slot, width) in widths.iter().enumerate() {
+                let index = 2 * ((operation * TYPES.len() + dtype) * MOST_WIDTHS + slot);
+                let entry = match (of_parameters, width) {
+                    (false, 8) if kernel.ends_with("last") => continue,
+                    (false, width) => format!("{kernel}_{suffix}x{width}"),
+                    (true, 1) => format!("{kernel}_{suffix}"),
+                    (true, _) => continue,
+                };
+                let mut case = |index, entry| {
+                    cases += &format!(
+                        "    case {index}: return {name}::{entry}(*(const {name}::{arguments}{of}*)a);\n"
+                    );
+                };
+                case(index, entry.clone());
+                if operation < 8 {
+                    case(index + 1, format!("{entry}_any"));
+                }
+            }
             if suffix == "f64" {
                 sizes += &format!(
                     "    if (!strcmp(of, \"{arguments}\")) return sizeof({name}::{arguments}{of});\n"

@@ -14,8 +14,11 @@ struct Shape {
     u64 spatial;        // S
     u64 row_units;      // channels-first: units of a row, rounded up to whole bytes of bits
     u64 row_bytes;      // bytes of a row of activation bits
-    u64 step_rows;      // channels-first: rows that a step of the whole block moves on,
-    u64 step_units;     // and the units beside them
+    u64 row_width;      // channels-first: values of so many units
+    u64 step_rows;      // channels-first: rows of the channel that a step of the whole block moves on,
+    u64 step_columns;   // and the values beside them
+    u64 step_offset;    // both in the tensor,
+    u64 wrap_offset;    // and from the end of a row to the channel's next one
     u64 tile_units;     // channels-last: units side by side in a block, a power of two; else 1
     u64 tiles;          // channels-last: tiles that cover a row; channels-first: C
     u64 part_length;    // units (channels-first) or rows (channels-last) of a part
@@ -134,20 +137,4 @@ struct StoreNumbersArguments {
     double* to;             // written
     u64 count;              // at most NUMBERS
     double numbers[NUMBERS];
-};
-
-// A whole training step's forward, and its backward, of one group: what the single kernels take, and a count of
-// arrivals for each channel, 0 at first.
-template <class T> struct TrainArguments {
-    MomentsArguments<T> moments;
-    FinishMomentsArguments<Param<T>> finish;
-    NormalizeArguments<T> normalize;
-    u32* arrivals;
-};
-
-template <class T> struct DifferentiateArguments {
-    SumsArguments<T> sums;
-    FinishSumsArguments<Param<T>> finish;
-    GradientArguments<T> gradient;
-    u32* arrivals;
 };

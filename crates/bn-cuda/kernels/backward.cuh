@@ -4,20 +4,46 @@
 #include "forward.cuh"
 #include "reduction.cuh"
 
-// Units of dy and x that a thread reads before it computes.
-constexpr u32 PAIRS = 2;
+// Units of dy and of x that a thread reads before it computes.
+constexpr u32 PAIRS_OF_PLAIN = BATCH_OF_PLAIN / 2;
 
-// Which values of a unit a ReLU let through, one bit each.
-template <class T> __device__ u32 open_lanes(const Gate<T>& gate, const Place& place) {
-    if (gate.bits != nullptr) return load_bits<T>(gate.bits, place);
-    if (gate.y == nullptr) return 0xFFFFFFFFu;
-    Unit<T> y = load<T>(gate.y + place.offset, place.count);
-    u32 open = 0;
+// Units of dy, 0 where a ReLU let nothing through.
+template <class T, u32 U, bool IS_PLAIN, bool IS_GATED> struct Gated {
+    const Raw<T>* dy;
+    const Gate<T>& gate;
+    const Shape& shape;
+
+    __device__ Unit<T, U> take(const Place& place) {
+        Unit<T, U> unit = load<T, U, IS_PLAIN>(dy + place.offset, place.exists);
+        if (!IS_GATED) return unit;
+        if (gate.bits != nullptr) {
+            u32 open = load_bits<U>(gate.bits, shape, place);
 #pragma unroll
-    for (u32 i = 0; i < LANES<T>; ++i) {
-        open |= (u32)!(Element<T>::narrow(y.raw[i]) <= 0) << i;
+            for (u32 i = 0; i < U; ++i) unit.raw[i] = open >> i & 1 ? unit.raw[i] : (Raw<T>)0;
+        } else if (gate.y != nullptr) {
+            Unit<T, U> y = load<T, U, IS_PLAIN>(gate.y + place.offset, place.exists);
+#pragma unroll
+            for (u32 i = 0; i < U; ++i) {
+                unit.raw[i] = !(Element<T>::narrow(y.raw[i]) <= 0) ? unit.raw[i] : (Raw<T>)0;
+            }
+        }
+        return unit;
     }
-    return open;
+};
+
+// One value of it, the i-th of a unit.
+template <class T, u32 U>
+__device__ Raw<T> gated_value(const GradientArguments<T>& a, const Place& place, u32 i) {
+    Raw<T> dy = a.dy[place.offset + i];
+    if (a.gate.bits != nullptr) {
+        return load_bits<U>(a.gate.bits, a.shape, place) >> i & 1 ? dy : (Raw<T>)0;
+    }
+    if (a.gate.y == nullptr) return dy;
+    return !(Element<T>::narrow(a.gate.y[place.offset + i]) <= 0) ? dy : (Raw<T>)0;
+}
+
+template <class T> __device__ bool is_gated(const Gate<T>& gate) {
+    return gate.bits != nullptr || gate.y != nullptr;
 }
 
 // The terms of Σdy·x̂. In f64 each is dy·x̂ itself; of the narrower types a double holds dy·(x − mean)
@@ -38,27 +64,25 @@ template <class T> struct Terms {
 };
 
 // The units of a part, added to `add(i, dy, x)` value by value.
-template <class T, class Walk, class Add>
+template <class T, u32 U, bool IS_PLAIN, bool IS_GATED, class Walk, class Add>
 __device__ void sum_units(const SumsArguments<T>& a, Walk& walk, Add add) {
+    // What tells which values passed takes registers too.
+    constexpr u32 PAIRS = IS_PLAIN && !IS_GATED ? PAIRS_OF_PLAIN : 1;
+    Gated<T, U, IS_PLAIN, IS_GATED> gated = {a.dy, a.gate, a.shape};
     while (!walk.is_done()) {
         Place places[PAIRS];
-        Unit<T> dy[PAIRS], x[PAIRS];
-        u32 open[PAIRS];
+        Unit<T, U> dy[PAIRS], x[PAIRS];
 #pragma unroll
         for (u32 b = 0; b < PAIRS; ++b) {
             places[b] = walk.next();
-            dy[b] = load<T>(a.dy + places[b].offset, places[b].count);
-            x[b] = load<T>(a.x + places[b].offset, places[b].count);
-            open[b] = open_lanes<T>(a.gate, places[b]);
+            dy[b] = gated.take(places[b]);
+            x[b] = load<T, U, IS_PLAIN>(a.x + places[b].offset, places[b].exists);
         }
 #pragma unroll
         for (u32 b = 0; b < PAIRS; ++b) {
+            if (!places[b].exists) continue;
 #pragma unroll
-            for (u32 i = 0; i < LANES<T>; ++i) {
-                if (i >= places[b].count) continue;
-                double gradient = open[b] >> i & 1 ? wide<T>(dy[b].raw[i]) : 0.0;
-                add(i, gradient, wide<T>(x[b].raw[i]));
-            }
+            for (u32 i = 0; i < U; ++i) add(i, wide<T>(dy[b].raw[i]), wide<T>(x[b].raw[i]));
         }
     }
 }
@@ -111,61 +135,56 @@ __device__ Raw<T> gradient(const Slope<T>& k, Raw<T> dy, Raw<T> x, bool depends)
     return Element<T>::raw(value * k.scale);
 }
 
-// The positions of a unit that the statistics depended on, one bit each.
-template <class T, class Walk>
-__device__ u32 dependent_lanes(const GradientArguments<T>& a, const Place& place) {
-    return a.x != nullptr ? valid_lanes<T, Walk>(a.mask, place) : 0;
-}
-
-// The units of a part, as `normalize_units`.
-template <class T, class Walk, class Lanes>
+// The units of a part, as `normalize_units`. DEPENDS says whether the statistics depended on x.
+template <class T, u32 U, bool IS_PLAIN, bool DEPENDS, bool IS_GATED, class Walk, class Lanes>
 __device__ void gradient_units(const GradientArguments<T>& a, Walk& walk, const Lanes& lanes) {
+    Gated<T, U, IS_PLAIN, IS_GATED> gated = {a.dy, a.gate, a.shape};
+    constexpr u32 PAIRS = IS_PLAIN ? PAIRS_OF_PLAIN : 1;
     while (!walk.is_done()) {
         Place places[PAIRS];
-        Unit<T> dy[PAIRS], x[PAIRS];
-        u32 open[PAIRS], depends[PAIRS];
+        Unit<T, U> dy[PAIRS], x[PAIRS];
+        u32 depends[PAIRS];
 #pragma unroll
         for (u32 b = 0; b < PAIRS; ++b) {
             places[b] = walk.next();
-            dy[b] = load<T>(a.dy + places[b].offset, places[b].count);
+            dy[b] = gated.take(places[b]);
             x[b] = {};
-            if (a.x != nullptr) x[b] = load<T>(a.x + places[b].offset, places[b].count);
-            open[b] = open_lanes<T>(a.gate, places[b]);
-            depends[b] = dependent_lanes<T, Walk>(a, places[b]);
+            if (DEPENDS) x[b] = load<T, U, IS_PLAIN>(a.x + places[b].offset, places[b].exists);
+            depends[b] = DEPENDS ? valid_values<U, Walk, IS_PLAIN>(a.mask, places[b]) : 0;
         }
 #pragma unroll
         for (u32 b = 0; b < PAIRS; ++b) {
 #pragma unroll
-            for (u32 i = 0; i < LANES<T>; ++i) {
-                if (!(open[b] >> i & 1)) dy[b].raw[i] = 0;
-                x[b].raw[i] = gradient(lanes.at(i), dy[b].raw[i], x[b].raw[i], depends[b] >> i & 1);
+            for (u32 i = 0; i < U; ++i) {
+                bool does = IS_PLAIN ? DEPENDS : depends[b] >> i & 1;
+                x[b].raw[i] = gradient(lanes.at(i), dy[b].raw[i], x[b].raw[i], does);
             }
-            store<T>(a.dx + places[b].offset, x[b], places[b].count);
+            store<T, U, IS_PLAIN>(a.dx + places[b].offset, x[b], places[b].exists);
             if (a.dresidual != nullptr) {
-                store<T>(a.dresidual + places[b].offset, dy[b], places[b].count);
+                store<T, U, IS_PLAIN>(a.dresidual + places[b].offset, dy[b], places[b].exists);
             }
         }
     }
 }
 
-// The same, value by value, as `normalize_values`.
-template <class T, class Walk, class Lanes>
-__device__ void gradient_values(const GradientArguments<T>& a, Walk& walk, u64 group,
-                                const Lanes& lanes) {
+// The same, value by value, as `normalize_values`; it takes no registers that the others lack.
+template <class T, u32 U, u32 CHANNEL_STEP, class Walk>
+__device__ void gradient_values(const GradientArguments<T>& a, Walk& walk, u64 group, u64 first) {
     while (!walk.is_done()) {
         Place place = walk.next();
-        u32 open = open_lanes<T>(a.gate, place), depends = dependent_lanes<T, Walk>(a, place);
+        u32 depends = a.x != nullptr ? valid_values<U, Walk, false>(a.mask, place) : 0;
+        if (!place.exists) continue;
 #pragma unroll 1
-        for (u32 i = 0; i < place.count; ++i) {
-            Slopes s = load_slopes(a, group, lanes.channel(i));
+        for (u32 i = 0; i < U; ++i) {
+            u64 channel = first + i * CHANNEL_STEP;
             Slope<T> k;
-            k.set(s);
+            k.set(load_slopes(a, group, channel));
             u64 at = place.offset + i;
-            Raw<T> dy = open >> i & 1 ? a.dy[at] : (Raw<T>)0;
-            Raw<T> x = a.x != nullptr ? a.x[at] : (Raw<T>)0;
+            Raw<T> dy = gated_value<T, U>(a, place, i), x = a.x != nullptr ? a.x[at] : (Raw<T>)0;
             if (k.is_narrow) {
                 a.dx[at] = gradient(k, dy, x, depends >> i & 1);
             } else {
+                Slopes s = load_slopes(a, group, channel);
                 double value = wide<T>(dy);
                 if (depends >> i & 1) {
                     value = value - s.mean_dy - (wide<T>(x) - s.mean) * s.inv_std * s.mean_dy_xhat;
@@ -178,12 +197,15 @@ __device__ void gradient_values(const GradientArguments<T>& a, Walk& walk, u64 g
 }
 
 // A block's share, as `normalize_share`.
-template <class T, class Walk, class Lanes>
-__device__ void gradient_share(const GradientArguments<T>& a, Walk& walk, u64 group,
-                               const Lanes& lanes) {
-    if (IS_DOUBLE<T> || __all_sync(ALL_LANES, lanes.are_narrow())) {
-        gradient_units<T>(a, walk, lanes);
+template <class T, u32 U, bool IS_PLAIN, class Walk, class Lanes>
+__device__ void gradient_share(const GradientArguments<T>& a, Walk& walk, u64 group, const Lanes& lanes) {
+    if (!by_units<T>(lanes)) {
+        gradient_values<T, U, Lanes::STEP>(a, walk, group, lanes.first);
+    } else if (a.x == nullptr) {
+        gradient_units<T, U, IS_PLAIN, false, true>(a, walk, lanes);
+    } else if (!IS_PLAIN || is_gated(a.gate)) {
+        gradient_units<T, U, IS_PLAIN, true, true>(a, walk, lanes);
     } else {
-        gradient_values<T>(a, walk, group, lanes);
+        gradient_units<T, U, IS_PLAIN, true, false>(a, walk, lanes);
     }
 }

@@ -1,8 +1,6 @@
 // Element types: how values are read from memory, computed with and written back.
 //
-// Values travel in units of 16 bytes, the widest load a thread has. A unit that is cut short by the end
-// of its row, or whose address is not aligned, is read by narrower loads; which values a thread gets
-// never depends on the address, so neither does any bit of a result.
+// Values travel in units of up to 16 bytes, the widest load a thread has.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -60,56 +58,46 @@ template <class T> using Raw = typename Element<T>::Raw;
 template <class T> using Param = typename Element<T>::Param;
 template <class T> using Narrow = typename Element<T>::Narrow;
 
+template <class T> constexpr bool IS_DOUBLE = sizeof(Narrow<T>) == sizeof(double);
+
 template <class T> __device__ double wide(Raw<T> raw) { return (double)Element<T>::narrow(raw); }
 
-// The number of values in a unit.
-template <class T> constexpr u32 LANES = 16 / sizeof(Raw<T>);
-
-// How many units a thread reads before it computes, so that enough loads are on their way: 64 bytes, or
-// 32 where a unit has more values than registers would hold.
-template <class T> constexpr u32 BATCH = LANES<T> == 8 ? 2 : 4;
-
-template <class T> struct alignas(16) Unit {
-    Raw<T> raw[LANES<T>];
+// What a thread reads or writes at once: U values side by side, 16 bytes where rows have whole units of so
+// many, fewer elsewhere. The host chooses U from the problem, so that every unit is whole.
+template <class T, u32 U> struct alignas(U * sizeof(Raw<T>)) Unit {
+    Raw<T> raw[U];
 };
 
-__device__ inline bool is_aligned(const void* address, u32 bytes) {
-    return ((u64)address & (bytes - 1)) == 0;
-}
+template <u32 BYTES> struct WordOf;
+template <> struct WordOf<2> { using Word = u16; };
+template <> struct WordOf<4> { using Word = u32; };
+template <> struct WordOf<8> { using Word = uint2; };
+template <> struct WordOf<16> { using Word = uint4; };
 
-template <class Word> __device__ void copy_words(void* to, const void* from) {
-#pragma unroll
-    for (u32 i = 0; i < 16 / sizeof(Word); ++i) {
-        ((Word*)to)[i] = ((const Word*)from)[i];
-    }
-}
+template <class T, u32 U> using Word = typename WordOf<U * sizeof(Raw<T>)>::Word;
 
-// A unit of which the first `count` values lie at `from`; the others are zero bits.
-template <class T> __device__ Unit<T> load(const Raw<T>* from, u32 count) {
-    Unit<T> unit;
-    if (count == LANES<T> && is_aligned(from, 16)) {
-        copy_words<uint4>(&unit, from);
-    } else if (count == LANES<T> && is_aligned(from, 8)) {
-        copy_words<uint2>(&unit, from);
-    } else {
+// A unit, or zero bits where there is none. Unaligned, it is read value by value: which values a thread
+// gets never depends on the address, so neither does any bit of a result.
+template <class T, u32 U, bool IS_ALIGNED> __device__ Unit<T, U> load(const Raw<T>* from, bool exists) {
+    Unit<T, U> unit = {};
+    if (exists) {
+        if (IS_ALIGNED) {
+            *(Word<T, U>*)&unit = *(const Word<T, U>*)from;
+        } else {
 #pragma unroll
-        for (u32 i = 0; i < LANES<T>; ++i) {
-            unit.raw[i] = i < count ? from[i] : (Raw<T>)0;
+            for (u32 i = 0; i < U; ++i) unit.raw[i] = from[i];
         }
     }
     return unit;
 }
 
-// Writes the first `count` values of a unit.
-template <class T> __device__ void store(Raw<T>* to, const Unit<T>& unit, u32 count) {
-    if (count == LANES<T> && is_aligned(to, 16)) {
-        copy_words<uint4>(to, &unit);
-    } else if (count == LANES<T> && is_aligned(to, 8)) {
-        copy_words<uint2>(to, &unit);
+template <class T, u32 U, bool IS_ALIGNED>
+__device__ void store(Raw<T>* to, const Unit<T, U>& unit, bool exists) {
+    if (!exists) return;
+    if (IS_ALIGNED) {
+        *(Word<T, U>*)to = *(const Word<T, U>*)&unit;
     } else {
 #pragma unroll
-        for (u32 i = 0; i < LANES<T>; ++i) {
-            if (i < count) to[i] = unit.raw[i];
-        }
+        for (u32 i = 0; i < U; ++i) to[i] = unit.raw[i];
     }
 }

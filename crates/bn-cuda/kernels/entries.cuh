@@ -1,18 +1,56 @@
-// The entry points: one for each element type, called by its plain name. Two blocks of 256 threads fit on a
-// multiprocessor, which bounds the registers.
+// The entry points: for each element type and width of units a plain one, and one for any launch (`_any`).
 #pragma once
 
+// At least so many blocks of 256 threads fit on a multiprocessor, which bounds the registers of a thread.
 #ifndef ENTRY
-#define ENTRY extern "C" __global__ void __launch_bounds__(256, 2)
+#define ENTRY(blocks) extern "C" __global__ void __launch_bounds__(256, blocks)
 #define ARGUMENT const __grid_constant__
 #endif
 
-#define ENTRIES(name, Arguments)                                             \
-    ENTRY name##_f32(ARGUMENT Arguments<float> a) { name<float>(a); }        \
-    ENTRY name##_f64(ARGUMENT Arguments<double> a) { name<double>(a); }      \
-    ENTRY name##_f16(ARGUMENT Arguments<f16> a) { name<f16>(a); }            \
-    ENTRY name##_bf16(ARGUMENT Arguments<bf16> a) { name<bf16>(a); }
+// PTX has a file for each element type, so that a driver compiles no more than is used: with ONE_TYPE defined,
+// only that type's entries stay.
+#if !defined(ONE_TYPE) || defined(ONLY_F32)
+#define FOR_F32(...) __VA_ARGS__
+#else
+#define FOR_F32(...)
+#endif
+#if !defined(ONE_TYPE) || defined(ONLY_F64)
+#define FOR_F64(...) __VA_ARGS__
+#else
+#define FOR_F64(...)
+#endif
+#if !defined(ONE_TYPE) || defined(ONLY_F16)
+#define FOR_F16(...) __VA_ARGS__
+#else
+#define FOR_F16(...)
+#endif
+#if !defined(ONE_TYPE) || defined(ONLY_BF16)
+#define FOR_BF16(...) __VA_ARGS__
+#else
+#define FOR_BF16(...)
+#endif
 
-#define PARAMETER_ENTRIES(name, Arguments)                                   \
-    ENTRY name##_f32(ARGUMENT Arguments<float> a) { name<float>(a); }        \
-    ENTRY name##_f64(ARGUMENT Arguments<double> a) { name<double>(a); }
+// A plain launch, and any.
+#define ENTRIES_OF(blocks, name, Arguments, type, Type, U)                                              \
+    ENTRY(blocks) name##_##type##x##U(ARGUMENT Arguments<Type> a) { name<Type, U, true>(a); }           \
+    ENTRY(2) name##_##type##x##U##_any(ARGUMENT Arguments<Type> a) { name<Type, U, false>(a); }
+
+// In channels-last a thread keeps sums for each value of a unit, and eight are too many.
+#define ENTRIES_LAST(blocks, name, Arguments)                                                           \
+    FOR_F32(ENTRIES_OF(blocks, name, Arguments, f32, float, 4))                                         \
+    FOR_F32(ENTRIES_OF(blocks, name, Arguments, f32, float, 1))                                         \
+    FOR_F64(ENTRIES_OF(blocks, name, Arguments, f64, double, 2))                                        \
+    FOR_F64(ENTRIES_OF(blocks, name, Arguments, f64, double, 1))                                        \
+    FOR_F16(ENTRIES_OF(blocks, name, Arguments, f16, f16, 4))                                           \
+    FOR_F16(ENTRIES_OF(blocks, name, Arguments, f16, f16, 1))                                           \
+    FOR_BF16(ENTRIES_OF(blocks, name, Arguments, bf16, bf16, 4))                                        \
+    FOR_BF16(ENTRIES_OF(blocks, name, Arguments, bf16, bf16, 1))
+
+#define ENTRIES_FIRST(blocks, name, Arguments)                                                          \
+    ENTRIES_LAST(blocks, name, Arguments)                                                               \
+    FOR_F16(ENTRIES_OF(blocks, name, Arguments, f16, f16, 8))                                           \
+    FOR_BF16(ENTRIES_OF(blocks, name, Arguments, bf16, bf16, 8))
+
+#define PARAMETER_ENTRIES(name, Arguments)                                                              \
+    ENTRY(2) name##_f32(ARGUMENT Arguments<float> a) { name<float>(a); }                                \
+    ENTRY(2) name##_f64(ARGUMENT Arguments<double> a) { name<double>(a); }

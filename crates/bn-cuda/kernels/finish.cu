@@ -1,24 +1,15 @@
-// What is left of a reduction once its parts are there: a warp for each channel.
+// What is left of a reduction once its parts are there: a block for each channel.
 #include "entries.cuh"
 #include "finish.cuh"
 
-// The next channel of this warp; every lane of it has the same.
-__device__ inline u64 first_channel() {
-    return (u64)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
-}
-
-__device__ inline u64 channel_step() { return (u64)gridDim.x * (blockDim.x / WARP); }
-
 template <class P> __device__ void finish_moments(const FinishMomentsArguments<P>& a) {
-    for (u64 channel = first_channel(); channel < a.channels; channel += channel_step()) {
-        finish_channel(a, channel, true);
+    for (u64 channel = blockIdx.x; channel < a.channels; channel += gridDim.x) {
+        finish_channel(a, channel);
     }
 }
 
 template <class P> __device__ void finish_sums(const FinishSumsArguments<P>& a) {
-    for (u64 channel = first_channel(); channel < a.channels; channel += channel_step()) {
-        finish_channel(a, channel);
-    }
+    for (u64 channel = blockIdx.x; channel < a.channels; channel += gridDim.x) finish_channel(a, channel);
 }
 
 // What backward through running statistics needs: a thread for each channel.
@@ -37,4 +28,4 @@ __device__ inline void store_numbers(const StoreNumbersArguments& a) {
 PARAMETER_ENTRIES(finish_moments, FinishMomentsArguments)
 PARAMETER_ENTRIES(finish_sums, FinishSumsArguments)
 PARAMETER_ENTRIES(fixed_statistics, FixedStatisticsArguments)
-ENTRY store_numbers_f64(ARGUMENT StoreNumbersArguments a) { store_numbers(a); }
+ENTRY(2) store_numbers_f64(ARGUMENT StoreNumbersArguments a) { store_numbers(a); }

@@ -1,25 +1,86 @@
-// From the parts of a channel to its statistics and gradients, by one warp.
+// From the parts of a channel to its statistics and gradients, by one block.
 //
 // The parts are merged in double, in an order that follows from their number alone.
 #pragma once
 
 #include "reduction.cuh"
 
-// Another block may have written the parts in this very launch: they are read past the L1 cache.
-__device__ inline Moments load_item(const Moments* from) {
-    const double* p = (const double*)from;
-    return {__ldcg(p), __ldcg(p + 1), __ldcg(p + 2), __ldcg(p + 3)};
+// The most parts that a thread merges; it reads them at once and keeps them.
+constexpr u32 PARTS_OF_A_THREAD = 4;
+
+struct Pair {
+    double first, second;
+};
+
+// The sums of two numbers over all threads of a block, in every one of them. Ends with a barrier.
+__device__ inline Pair sum_of_block(Pair sum) {
+    for (u32 offset = WARP / 2; offset > 0; offset /= 2) {
+        sum.first += __shfl_xor_sync(ALL_LANES, sum.first, offset);
+        sum.second += __shfl_xor_sync(ALL_LANES, sum.second, offset);
+    }
+    Pair* stage = (Pair*)shared;
+    if (threadIdx.x % WARP == 0) stage[threadIdx.x / WARP] = sum;
+    __syncthreads();
+    sum = stage[0];
+    for (u32 warp = 1; warp < blockDim.x / WARP; ++warp) {
+        sum.first += stage[warp].first;
+        sum.second += stage[warp].second;
+    }
+    __syncthreads();
+    return sum;
 }
 
-__device__ inline GradientSums load_item(const GradientSums* from) {
-    const double* p = (const double*)from;
-    return {__ldcg(p), __ldcg(p + 1)};
+// The moments of all parts, in every thread of the block. Means are compared with the origin of the first part
+// that has values: so they differ by nothing where all values are the same, and no quotient stands between two
+// parts.
+__device__ inline Moments merge_moments(const double* partials, u64 of, u64 parts) {
+    const Moments* from = (const Moments*)partials + of * parts;
+    Moments own[PARTS_OF_A_THREAD], first = from[0];
+#pragma unroll
+    for (u32 i = 0; i < PARTS_OF_A_THREAD; ++i) {
+        u64 part = threadIdx.x + i * blockDim.x;
+        own[i] = {0.0, 0.0, 0.0, 0.0};
+        if (part < parts) own[i] = from[part];
+    }
+    if (first.count == 0.0) {
+        u64 least = parts - 1;
+#pragma unroll
+        for (u32 i = 0; i < PARTS_OF_A_THREAD; ++i) {
+            if (own[i].count != 0.0) least = min(least, (u64)(threadIdx.x + i * blockDim.x));
+        }
+        first = from[least_of_block(least)];
+    }
+    Pair sum = {0.0, 0.0}, m2 = {0.0, 0.0};
+#pragma unroll
+    for (u32 i = 0; i < PARTS_OF_A_THREAD; ++i) {
+        if (own[i].count == 0.0) continue;
+        sum.first += own[i].count;
+        sum.second += own[i].count * ((own[i].origin - first.origin) + own[i].offset);
+    }
+    sum = sum_of_block(sum);
+    double count = sum.first, offset = count == 0.0 ? 0.0 : sum.second / count;
+#pragma unroll
+    for (u32 i = 0; i < PARTS_OF_A_THREAD; ++i) {
+        if (own[i].count == 0.0) continue;
+        double apart = ((own[i].origin - first.origin) - offset) + own[i].offset;
+        m2.first += own[i].m2 + own[i].count * apart * apart;
+    }
+    return {count, first.origin, offset, sum_of_block(m2).first};
 }
 
-template <class Item> __device__ Item merge_parts(const double* partials, u64 of, u64 parts, Item item) {
-    const Item* from = (const Item*)partials + of * parts;
-    for (u64 part = threadIdx.x % WARP; part < parts; part += WARP) item.merge(load_item(from + part));
-    return merge_warp(item);
+__device__ inline GradientSums merge_sums(const double* partials, u64 of, u64 parts) {
+    const GradientSums* from = (const GradientSums*)partials + of * parts;
+    Pair sum = {0.0, 0.0};
+#pragma unroll
+    for (u32 i = 0; i < PARTS_OF_A_THREAD; ++i) {
+        u64 part = threadIdx.x + i * blockDim.x;
+        if (part >= parts) continue;
+        GradientSums own = from[part];
+        sum.first += own.dy;
+        sum.second += own.dy_xhat;
+    }
+    sum = sum_of_block(sum);
+    return {sum.first, sum.second};
 }
 
 // running ← keep·running + add·batch. What has no weight cannot matter, not even a NaN; Caffe rounds
@@ -35,20 +96,20 @@ __device__ P blended(const FinishMomentsArguments<P>& a, P running, double batch
     return (P)(a.add == 0.0 ? kept : kept + a.add * batch);
 }
 
-// One channel; `updates` says whether its running statistics are this warp's to update.
+// One channel: the block's first thread writes.
 template <class P>
-__device__ void finish_channel(const FinishMomentsArguments<P>& a, u64 channel, bool updates) {
+__device__ void finish_channel(const FinishMomentsArguments<P>& a, u64 channel) {
     Moments all = {0.0, 0.0, 0.0, 0.0};
     for (u64 group = 0; group < a.groups; ++group) {
         u64 of = group * a.channels + channel;
-        Moments own = merge_parts(a.partials, of, a.parts, Moments{0.0, 0.0, 0.0, 0.0});
+        Moments own = merge_moments(a.partials, of, a.parts);
+        if (threadIdx.x != 0) continue;
         all.merge(own);
-        if (threadIdx.x % WARP != 0) continue;
         a.mean[of] = own.mean();
         if (a.m2 != nullptr) a.m2[of] = own.m2;
         if (a.inv_std != nullptr) a.inv_std[of] = 1.0 / sqrt(own.m2 / own.count + a.eps);
     }
-    if (threadIdx.x % WARP != 0 || a.running_mean == nullptr || !updates) return;
+    if (threadIdx.x != 0 || a.running_mean == nullptr) return;
     // A single value has variance 0, and not 0/0.
     double divisor = a.is_unbiased && all.count > 1.0 ? all.count - 1.0 : all.count;
     a.running_mean[channel] = blended(a, a.running_mean[channel], all.mean());
@@ -61,13 +122,13 @@ __device__ void finish_channel(const FinishSumsArguments<P>& a, u64 channel) {
     GradientSums all = {0.0, 0.0};
     for (u64 group = 0; group < a.groups; ++group) {
         u64 of = group * a.channels + channel;
-        GradientSums own = merge_parts(a.partials, of, a.parts, GradientSums{0.0, 0.0});
+        GradientSums own = merge_sums(a.partials, of, a.parts);
+        if (threadIdx.x != 0) continue;
         all.merge(own);
-        if (threadIdx.x % WARP != 0) continue;
         a.sum_dy[of] = own.dy;
         a.sum_dy_xhat[of] = own.dy_xhat;
     }
-    if (threadIdx.x % WARP != 0) return;
+    if (threadIdx.x != 0) return;
     if (a.dgamma != nullptr) a.dgamma[channel] = (P)all.dy_xhat;
     if (a.dbeta != nullptr) a.dbeta[channel] = (P)all.dy;
 }

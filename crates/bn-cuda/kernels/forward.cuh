@@ -34,8 +34,6 @@ __device__ inline bool mean_fits(double mean, double inv_std) {
     return fabs(mean) <= 0x1p115 && inv_std != 0.0 && fits(inv_std);
 }
 
-template <class T> constexpr bool IS_DOUBLE = sizeof(Narrow<T>) == sizeof(double);
-
 // The coefficients of a channel. The mean is in two parts, so that a float subtracts all of it.
 template <class T> struct Affine {
     Narrow<T> mean_high, mean_low, scale, shift;
@@ -54,14 +52,26 @@ template <class T> struct Affine {
     }
 };
 
+// Whether a whole warp's coefficients fit.
+template <class T, class Lanes> __device__ bool by_units(const Lanes& lanes) {
+    return IS_DOUBLE<T> || __all_sync(ALL_LANES, lanes.are_narrow());
+}
+
 template <class N> __device__ N relu(N value) { return value <= 0 ? (N)0 : value; }
+
+// An epilogue that is known when a kernel is compiled, or the one that it was launched with.
+constexpr u64 EPILOGUE_AS_LAUNCHED = 3;
+
+template <class T, u64 EPILOGUE> __device__ u64 epilogue_of(const NormalizeArguments<T>& a) {
+    return EPILOGUE == EPILOGUE_AS_LAUNCHED ? a.epilogue : EPILOGUE;
+}
 
 // The rest of one value, in float or double: the epilogue, and the rounding. `passed` says whether a ReLU
 // lets it through, as it is stored.
 template <class T, class N>
-__device__ Raw<T> finished(const NormalizeArguments<T>& a, N value, Raw<T> residual, bool& passed) {
-    if (a.epilogue == EPILOGUE_ADD_RELU) value += (N)Element<T>::narrow(residual);
-    if (a.epilogue != EPILOGUE_NONE) value = relu(value);
+__device__ Raw<T> finished(u64 epilogue, N value, Raw<T> residual, bool& passed) {
+    if (epilogue == EPILOGUE_ADD_RELU) value += (N)Element<T>::narrow(residual);
+    if (epilogue != EPILOGUE_NONE) value = relu(value);
     Raw<T> y = Element<T>::raw(value);
     passed = !(Element<T>::narrow(y) <= 0);
     return y;
@@ -69,78 +79,88 @@ __device__ Raw<T> finished(const NormalizeArguments<T>& a, N value, Raw<T> resid
 
 // One value of y from coefficients that fit.
 template <class T>
-__device__ Raw<T> normalized(const NormalizeArguments<T>& a, const Affine<T>& k, Raw<T> x,
-                             Raw<T> residual, bool& passed) {
+__device__ Raw<T> normalized(u64 epilogue, const Affine<T>& k, Raw<T> x, Raw<T> residual, bool& passed) {
     Narrow<T> deviation = (Element<T>::narrow(x) - k.mean_high) - k.mean_low;
-    return finished(a, fma(deviation, k.scale, k.shift), residual, passed);
+    return finished<T>(epilogue, fma(deviation, k.scale, k.shift), residual, passed);
 }
 
 // The units of a part, a batch of them at a time: all are read before the first is written, so that
-// loads overlap in place too. `lanes.at(i)` has the coefficients of lane i.
-template <class T, class Walk, class Lanes>
+// loads overlap in place too. `lanes.at(i)` has the coefficients of value i.
+template <class T, u32 U, bool IS_PLAIN, u64 EPILOGUE, class Walk, class Lanes>
 __device__ void normalize_units(const NormalizeArguments<T>& a, Walk& walk, const Lanes& lanes) {
+    // Residuals and bits take registers too.
+    constexpr u32 BATCH = !IS_PLAIN ? 1 : EPILOGUE == EPILOGUE_NONE ? BATCH_OF_PLAIN : BATCH_OF_PLAIN / 2;
+    const u64 epilogue = epilogue_of<T, EPILOGUE>(a);
     while (!walk.is_done()) {
-        Place places[BATCH<T>];
-        Unit<T> x[BATCH<T>], residual[BATCH<T>];
+        Place places[BATCH];
+        Unit<T, U> x[BATCH], residual[BATCH];
 #pragma unroll
-        for (u32 b = 0; b < BATCH<T>; ++b) {
+        for (u32 b = 0; b < BATCH; ++b) {
             places[b] = walk.next();
-            x[b] = load<T>(a.x + places[b].offset, places[b].count);
-            residual[b] = {};
-            if (a.residual != nullptr) {
-                residual[b] = load<T>(a.residual + places[b].offset, places[b].count);
-            }
+            x[b] = load<T, U, IS_PLAIN>(a.x + places[b].offset, places[b].exists);
+            bool is_added = epilogue == EPILOGUE_ADD_RELU && places[b].exists;
+            residual[b] = load<T, U, IS_PLAIN>(a.residual + places[b].offset, is_added);
         }
 #pragma unroll
-        for (u32 b = 0; b < BATCH<T>; ++b) {
+        for (u32 b = 0; b < BATCH; ++b) {
             u32 bits = 0;
 #pragma unroll
-            for (u32 i = 0; i < LANES<T>; ++i) {
+            for (u32 i = 0; i < U; ++i) {
                 bool passed;
-                x[b].raw[i] = normalized(a, lanes.at(i), x[b].raw[i], residual[b].raw[i], passed);
-                bits |= (u32)(passed && i < places[b].count) << i;
+                x[b].raw[i] = normalized(epilogue, lanes.at(i), x[b].raw[i], residual[b].raw[i], passed);
+                bits |= (u32)(passed && places[b].exists) << i;
             }
-            store<T>(a.y + places[b].offset, x[b], places[b].count);
-            if (a.bits != nullptr) store_bits<T>(a.bits, places[b], bits);
+            store<T, U, IS_PLAIN>(a.y + places[b].offset, x[b], places[b].exists);
+            if (epilogue != EPILOGUE_NONE && a.bits != nullptr) {
+                store_bits<U>(a.bits, a.shape, places[b], bits);
+            }
         }
     }
 }
 
 // The same, value by value, for threads of a warp of which one has a channel that does not fit. Channels
-// that do are computed as above, to the same bits.
-template <class T, class Walk, class Lanes>
-__device__ void normalize_values(const NormalizeArguments<T>& a, Walk& walk, u64 group,
-                                 const Lanes& lanes) {
+// that do are computed as above, to the same bits. It is rare, and a function by itself: it would take the
+// others' registers. Value i of a unit has channel `first` + i·CHANNEL_STEP.
+template <class T, u32 U, u32 CHANNEL_STEP, class Walk>
+__device__ __noinline__ void normalize_values(const NormalizeArguments<T>& a, Walk walk, u64 group,
+                                              u64 first) {
     while (!walk.is_done()) {
         Place place = walk.next();
         u32 bits = 0;
 #pragma unroll 1
-        for (u32 i = 0; i < place.count; ++i) {
-            Channel c = load_channel(a, group, lanes.channel(i));
+        for (u32 i = 0; i < U && place.exists; ++i) {
+            Channel c = load_channel(a, group, first + i * CHANNEL_STEP);
             Affine<T> k;
             k.set(c);
             Raw<T> x = a.x[place.offset + i];
             Raw<T> residual = a.residual != nullptr ? a.residual[place.offset + i] : (Raw<T>)0;
             bool passed;
             if (k.is_narrow) {
-                a.y[place.offset + i] = normalized(a, k, x, residual, passed);
+                a.y[place.offset + i] = normalized(a.epilogue, k, x, residual, passed);
             } else {
                 double value = (wide<T>(x) - c.mean) * c.inv_std * c.gamma + c.beta;
-                a.y[place.offset + i] = finished(a, value, residual, passed);
+                a.y[place.offset + i] = finished<T>(a.epilogue, value, residual, passed);
             }
             bits |= (u32)passed << i;
         }
-        if (a.bits != nullptr) store_bits<T>(a.bits, place, bits);
+        if (a.epilogue != EPILOGUE_NONE && a.bits != nullptr) {
+            store_bits<U>(a.bits, a.shape, place, bits);
+        }
     }
 }
 
 // A block's share: by units, or where coefficients do not fit, by values.
-template <class T, class Walk, class Lanes>
-__device__ void normalize_share(const NormalizeArguments<T>& a, Walk& walk, u64 group,
-                                const Lanes& lanes) {
-    if (IS_DOUBLE<T> || __all_sync(ALL_LANES, lanes.are_narrow())) {
-        normalize_units<T>(a, walk, lanes);
+template <class T, u32 U, bool IS_PLAIN, class Walk, class Lanes>
+__device__ void normalize_share(const NormalizeArguments<T>& a, Walk& walk, u64 group, const Lanes& lanes) {
+    if (!by_units<T>(lanes)) {
+        normalize_values<T, U, Lanes::STEP>(a, walk, group, lanes.first);
+    } else if (!IS_PLAIN) {
+        normalize_units<T, U, false, EPILOGUE_AS_LAUNCHED>(a, walk, lanes);
+    } else if (a.epilogue == EPILOGUE_NONE) {
+        normalize_units<T, U, true, EPILOGUE_NONE>(a, walk, lanes);
+    } else if (a.epilogue == EPILOGUE_RELU) {
+        normalize_units<T, U, true, EPILOGUE_RELU>(a, walk, lanes);
     } else {
-        normalize_values<T>(a, walk, group, lanes);
+        normalize_units<T, U, true, EPILOGUE_ADD_RELU>(a, walk, lanes);
     }
 }

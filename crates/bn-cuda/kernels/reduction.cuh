@@ -3,7 +3,7 @@
 
 #include "walk.cuh"
 
-// As many bytes as the launch asks for: one item for each warp and column.
+// As many bytes as the launch asks for: an item for each warp and column of a reduction.
 extern __shared__ double shared[];
 
 // Count, mean and Σ(x − mean)²; the empty one is all zeros. The mean is kept as one of the values and the
@@ -26,13 +26,6 @@ struct Moments {
         m2 = m2 + other.m2 + delta * delta * (count * share);
         count = total;
     }
-
-    __device__ Moments from_lane_below(u32 distance) const {
-        return {__shfl_down_sync(ALL_LANES, count, distance),
-                __shfl_down_sync(ALL_LANES, origin, distance),
-                __shfl_down_sync(ALL_LANES, offset, distance),
-                __shfl_down_sync(ALL_LANES, m2, distance)};
-    }
 };
 
 // Σdy and Σdy·x̂.
@@ -50,33 +43,91 @@ struct GradientSums {
     }
 };
 
-// The values of one thread, as sums of deviations from the first of them: the squares then cancel by
-// no more than the number of these few values, wherever the mean lies.
+// Values as sums of deviations from an origin that all threads of a column share, so that they merge by
+// addition. The origin is one of the values: then the squares cancel by no more than the part's number of them,
+// some 2¹⁵ of a double's 2⁵³, wherever the mean lies.
 struct Deviations {
-    double shift = 0.0, sum = 0.0, squares = 0.0;
+    double count = 0.0, sum = 0.0, squares = 0.0;
 
-    __device__ void add(double value, bool is_first) {
-        if (is_first) shift = value;
-        double deviation = value - shift;
+    __device__ void add(double deviation) {
         sum += deviation;
         squares = fma(deviation, deviation, squares);
     }
 
-    __device__ Moments moments(u32 count) const {
-        if (count == 0) return {0.0, 0.0, 0.0, 0.0};
+    __device__ void merge(const Deviations& other) {
+        count += other.count;
+        sum += other.sum;
+        squares += other.squares;
+    }
+
+    __device__ Deviations from_lane_below(u32 distance) const {
+        Deviations other;
+        other.count = __shfl_down_sync(ALL_LANES, count, distance);
+        other.sum = __shfl_down_sync(ALL_LANES, sum, distance);
+        other.squares = __shfl_down_sync(ALL_LANES, squares, distance);
+        return other;
+    }
+
+    __device__ Moments moments(double origin) const {
+        if (count == 0.0) return {0.0, 0.0, 0.0, 0.0};
         double offset = sum / count;
         double m2 = squares - sum * offset;
         // Squares beyond the range of a double are infinite, and not what infinities differ by.
         if (isinf(squares) && isfinite(sum)) m2 = squares;
-        return {(double)count, shift, offset, m2 < 0.0 ? 0.0 : m2};
+        return {count, origin, offset, m2 < 0.0 ? 0.0 : m2};
     }
 };
 
+// The least of a block's numbers, in every thread. Ends with a barrier, as all that use shared memory.
+__device__ inline u64 least_of_block(u64 number) {
+    for (u32 offset = WARP / 2; offset > 0; offset /= 2) {
+        number = min(number, __shfl_xor_sync(ALL_LANES, number, offset));
+    }
+    u64* stage = (u64*)shared;
+    if (threadIdx.x % WARP == 0) stage[threadIdx.x / WARP] = number;
+    __syncthreads();
+    for (u32 warp = 0; warp < blockDim.x / WARP; ++warp) number = min(number, stage[warp]);
+    __syncthreads();
+    return number;
+}
+
+// Where the first value of a part lies that counts, for the channel of this thread; there may be none.
+template <class Walk> __device__ Place first_place(const Walk& walk, const u8* mask) {
+    if (mask == nullptr) return walk.first();
+    u64 position = NOWHERE;
+    for (Walk ahead = walk; !ahead.is_done() && position == NOWHERE;) {
+        Place place = ahead.next();
+        for (u32 i = 0; place.exists && i < Walk::POSITIONS && position == NOWHERE; ++i) {
+            if (mask[place.position + i] != 0) position = place.position + i;
+        }
+    }
+    return walk.at(least_of_block(position));
+}
+
+// The origin of a part, whose first value lies at `first`; or 0 where that is not finite, which would make a NaN of
+// every deviation. Doubles have no digits to spare where the first one lies far off: for them it is the median of
+// the first three.
+template <class T, class Walk>
+__device__ double origin_at(const Walk& walk, const MomentsArguments<T>& a, const Place& first) {
+    double value = first.exists ? wide<T>(a.x[first.offset]) : 0.0;
+    if constexpr (IS_DOUBLE<T>) {
+        Place second = walk.after(first), third = walk.after(second);
+        bool counts = third.exists;
+        if (counts && a.mask != nullptr) counts = a.mask[second.position] != 0 && a.mask[third.position] != 0;
+        if (counts) {
+            double b = wide<T>(a.x[second.offset]), c = wide<T>(a.x[third.offset]);
+            value = fmax(fmin(value, b), fmin(fmax(value, b), c));
+        }
+    }
+    return isfinite(value) ? value : 0.0;
+}
+
 // Merges the items of all threads that share a column, for blocks of whole warps.
 //
-// A block is `width` threads wide (a power of two, at most a warp), and each thread has an item for
-// each of its K columns. Returns true in the threads that then hold a column in `result`: thread j has
-// column j of the width·K. Ends with a barrier, so that the next call may use `shared` again.
+// A block is `width` threads wide (a power of two, at most a warp), and each thread has an item for each of its
+// K columns. Returns true in the threads that then hold a column in `result`: thread j has column j of the
+// width·K. Shared memory stages an item for each warp and column. Ends with a barrier, so that the next call may
+// use it again.
 template <u32 K, class Item>
 __device__ bool merge_block(Item (&items)[K], u32 width, Item& result) {
     u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
@@ -106,11 +157,9 @@ __device__ bool merge_block(Item (&items)[K], u32 width, Item& result) {
     return holds;
 }
 
-// Merges the items of a warp's lanes into its first lane.
-template <class Item> __device__ Item merge_warp(Item item) {
-    for (u32 offset = WARP / 2; offset > 0; offset /= 2) {
-        Item other = item.from_lane_below(offset);
-        item.merge(other);
-    }
-    return item;
+// The same for one column of all threads; thread 0 then holds it.
+template <class Item> __device__ Item merge_block(Item item) {
+    Item items[1] = {item}, whole = item;
+    merge_block<1>(items, 1, whole);
+    return whole;
 }

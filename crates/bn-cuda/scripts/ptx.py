@@ -29,7 +29,12 @@ WHEELS = [
     "nvidia-cuda-runtime-cu12==12.0.146",
     "nvidia-cuda-nvcc==13.0.88",
 ]
-SOURCES = ["channels_first", "channels_last", "finish", "teams"]
+# Each source, and the element types that have a file of their own; the last one is small.
+SOURCES = {
+    "channels_first": ["f32", "f64", "f16", "bf16"],
+    "channels_last": ["f32", "f64", "f16", "bf16"],
+    "finish": [None],
+}
 # The least architecture; a driver compiles its PTX for every newer one.
 VIRTUAL = "compute_80"
 ARCHITECTURES = ["sm_80", "sm_90", "sm_100"]
@@ -80,12 +85,14 @@ class Nvrtc:
         self.call(f"nvrtcGet{kind}", program, text)
         return text.value.decode()
 
-    def compile(self, source):
-        """The PTX of a source file."""
+    def compile(self, source, dtype):
+        """The PTX of a source file, of one element type or of all."""
         program = ctypes.c_void_p()
         code = source.read_bytes()
         self.call("nvrtcCreateProgram", ctypes.byref(program), code, source.name.encode(), 0, None, None)
         options = OPTIONS + [f"--include-path={source.parent}", f"--include-path={self.include}"]
+        if dtype is not None:
+            options += ["-DONE_TYPE", f"-DONLY_{dtype.upper()}"]
         array = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
         try:
             self.call("nvrtcCompileProgram", program, len(options), array)
@@ -122,8 +129,9 @@ def main():
         print(f"ignored: the compilers' wheels cannot be had: {error}")
         return NOT_TO_BE_HAD
     holds = True
-    for name in SOURCES:
-        ptx, path = nvrtc.compile(CRATE / "kernels" / f"{name}.cu"), CRATE / "ptx" / f"{name}.ptx"
+    files = [(source, dtype, f"{source}_{dtype}" if dtype else source) for source in SOURCES for dtype in SOURCES[source]]
+    for source, dtype, name in files:
+        ptx, path = nvrtc.compile(CRATE / "kernels" / f"{source}.cu", dtype), CRATE / "ptx" / f"{name}.ptx"
         if not arguments.check:
             path.write_text(ptx, encoding="utf-8")
             print(f"{path.name}: {len(ptx)} bytes")
@@ -131,7 +139,7 @@ def main():
             print(f"{path.name} is not what its kernels compile to: run cargo xtask ptx")
             holds = False
     if arguments.check:
-        jobs = [(name, architecture) for name in SOURCES for architecture in ARCHITECTURES]
+        jobs = [(name, architecture) for _, _, name in files for architecture in ARCHITECTURES]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             call = lambda job: assemble(ptxas, CRATE / "ptx" / f"{job[0]}.ptx", job[1])
             holds &= all(list(pool.map(call, jobs)))

@@ -38,8 +38,11 @@ pub(crate) struct Shape {
     pub(crate) spatial: u64,
     pub(crate) row_units: u64,
     pub(crate) row_bytes: u64,
+    pub(crate) row_width: u64,
     pub(crate) step_rows: u64,
-    pub(crate) step_units: u64,
+    pub(crate) step_columns: u64,
+    pub(crate) step_offset: u64,
+    pub(crate) wrap_offset: u64,
     pub(crate) tile_units: u64,
     pub(crate) tiles: u64,
     pub(crate) part_length: u64,
@@ -151,26 +154,53 @@ arguments! {
         inv_std: u64,
     }
 
-    /// Moments, statistics and y in one launch.
-    TrainArguments {
-        moments: MomentsArguments,
-        finish: FinishMomentsArguments,
-        normalize: NormalizeArguments,
-        arrivals: u64,
-    }
-
-    /// Sums, parameter gradients and dx in one launch.
-    DifferentiateArguments {
-        sums: SumsArguments,
-        finish: FinishSumsArguments,
-        gradient: GradientArguments,
-        arrivals: u64,
-    }
-
     /// Numbers of the host.
     StoreNumbersArguments {
         to: u64,
         count: u64,
         numbers: [f64; NUMBERS],
+    }
+}
+
+/// Arguments of a kernel that is there plain and otherwise.
+pub(crate) trait Tensors {
+    /// The addresses of all tensors of elements; 0 is none.
+    fn tensors(&self) -> [u64; 5];
+
+    /// That of the mask, or 0.
+    fn mask(&self) -> u64 {
+        0
+    }
+}
+
+impl Tensors for MomentsArguments {
+    fn tensors(&self) -> [u64; 5] {
+        [self.x, 0, 0, 0, 0]
+    }
+
+    fn mask(&self) -> u64 {
+        self.mask
+    }
+}
+
+impl Tensors for NormalizeArguments {
+    fn tensors(&self) -> [u64; 5] {
+        [self.x, self.y, self.residual, 0, 0]
+    }
+}
+
+impl Tensors for SumsArguments {
+    fn tensors(&self) -> [u64; 5] {
+        [self.dy, self.x, self.gate_y, 0, 0]
+    }
+}
+
+impl Tensors for GradientArguments {
+    fn tensors(&self) -> [u64; 5] {
+        [self.dy, self.dx, self.x, self.gate_y, self.dresidual]
+    }
+
+    fn mask(&self) -> u64 {
+        self.mask
     }
 }

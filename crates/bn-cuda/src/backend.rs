@@ -41,6 +41,15 @@ impl<M: Machine> CudaBackend<M> {
         Self { memory, workspaces: Arc::default() }
     }
 
+    /// The same machine and its compiled kernels, with a workspace of its own.
+    ///
+    /// Clones share a workspace because their work is queued in one order. Where the stream is the driver's
+    /// per-thread one that holds within a thread alone, so each thread needs a backend made by this.
+    #[must_use]
+    pub fn with_own_workspace(&self) -> Self {
+        Self { memory: self.memory.clone(), workspaces: Arc::default() }
+    }
+
     pub(crate) fn driver(&self) -> &M {
         self.memory.machine()
     }

@@ -5,10 +5,8 @@ use bn_core::{
     Problem, SavedTensor,
 };
 
-use crate::arguments::DifferentiateArguments;
 use crate::backend::CudaBackend;
 use crate::forward::mask;
-use crate::kernel::Operation;
 use crate::launch::Launcher;
 use crate::machine::Machine;
 use crate::memory::{Buffer, DeviceMemory, ReadWrite, ValuesMut};
@@ -60,7 +58,7 @@ impl<M: Machine> CudaBackend<M> {
     ) -> Result<(), Error> {
         let BackwardReduce { problem, dy, gate, saved, mean, inv_std, sum_dy, sum_dy_xhat } =
             request;
-        let (plan, launcher) = (Plan::new(&problem, T::DTYPE.size()), self.launcher());
+        let (plan, launcher) = (Plan::new(&problem, T::DTYPE), self.launcher());
         let doubles = SUMS * plan.partials();
         self.with_workspace(doubles, |workspace| {
             let (mut partials, _) = workspace.values_mut().split_at(doubles);
@@ -71,8 +69,7 @@ impl<M: Machine> CudaBackend<M> {
             let to = [&mut sum_dy.values_mut(), &mut sum_dy_xhat.values_mut()];
             let none: [Option<ValuesMut<'_, T::Param>>; 2] = [None, None];
             let finish = operands::finish_sums(&plan, partials.as_values(), to, none);
-            launcher.sums::<T>(&plan, &sums)?;
-            launcher.finish_sums::<T>(&plan, &finish)
+            launcher.sums::<T>(&plan, &sums, &finish)
         })
     }
 
@@ -82,7 +79,7 @@ impl<M: Machine> CudaBackend<M> {
         request: BackwardApply<'_, T, DeviceMemory<M>>,
     ) -> Result<(), Error> {
         let BackwardApply { problem, io, gate, dresidual, inv_std, gamma, correction } = request;
-        let (plan, launcher) = (Plan::new(&problem, T::DTYPE.size()), self.launcher());
+        let (plan, launcher) = (Plan::new(&problem, T::DTYPE), self.launcher());
         let (io, passed) = (ReadWrite::new(io), passed(&gate));
         let dresidual = dresidual.map(|dresidual| dresidual.values_mut());
         let (inv_std, gamma) = (inv_std.values(), gamma.map(|gamma| gamma.values()));
@@ -110,8 +107,7 @@ impl<M: Machine> CudaBackend<M> {
         })
     }
 
-    /// In one launch where the device holds teams; else parts, then channels with dgamma and dbeta, then one
-    /// pass. Without anything that needs the sums, the pass alone.
+    /// Parts, channels with dgamma and dbeta, then one pass. Without anything that needs the sums, the pass alone.
     pub(crate) fn differentiate<T: Element>(
         &self,
         request: Backward<'_, T, DeviceMemory<M>>,
@@ -131,7 +127,7 @@ impl<M: Machine> CudaBackend<M> {
             dbeta,
             dresidual,
         } = request;
-        let (plan, launcher) = (Plan::new(&problem, T::DTYPE.size()), self.launcher());
+        let (plan, launcher) = (Plan::new(&problem, T::DTYPE), self.launcher());
         let (io, passed, saved) = (ReadWrite::new(io), passed(&gate), saved_tensor(saved));
         let dresidual = dresidual.map(|dresidual| dresidual.values_mut());
         let gradients = [dgamma, dbeta].map(|gradient| gradient.map(|values| values.values_mut()));
@@ -143,17 +139,15 @@ impl<M: Machine> CudaBackend<M> {
             return launcher.gradient::<T>(&plan, &gradient);
         }
 
-        let teams = launcher.teams::<T>(&plan, Operation::DifferentiateFirst, SUMS)?;
         let uneven = uneven(&problem, &counts).filter(|_| is_batch);
         let (of_parts, of_sums) = (SUMS * plan.partials(), problem.statistics());
-        let (of_counts, of_arrivals) = (uneven.as_ref().map_or(0, Vec::len), plan.arrivals());
-        let doubles = of_parts + 2 * of_sums + of_counts + of_arrivals;
+        let of_counts = uneven.as_ref().map_or(0, Vec::len);
+        let doubles = of_parts + 2 * of_sums + of_counts;
         self.with_workspace(doubles, |workspace| {
             let (mut partials, rest) = workspace.values_mut().split_at(of_parts);
             let (mut sum_dy, rest) = rest.split_at(of_sums);
             let (mut sum_dy_xhat, rest) = rest.split_at(of_sums);
-            let (mut place, rest) = rest.split_at(of_counts);
-            let (arrivals, _) = rest.split_at(of_arrivals);
+            let (mut place, _) = rest.split_at(of_counts);
             let (dy, statistics) = (io.input(), [mean, inv_std]);
             let sums = operands::sums(&plan, dy, passed, saved, statistics, &mut partials);
             let to = [&mut sum_dy, &mut sum_dy_xhat];
@@ -171,18 +165,8 @@ impl<M: Machine> CudaBackend<M> {
             };
             let gradient =
                 operands::gradient(&plan, io, passed, dresidual, inv_std, gamma, through);
-            match teams {
-                Some(geometry) => {
-                    let arrivals = launcher.clear_arrivals(&plan, arrivals)?;
-                    let arguments = DifferentiateArguments { sums, finish, gradient, arrivals };
-                    launcher.differentiate::<T>(geometry, &arguments)
-                }
-                None => {
-                    launcher.sums::<T>(&plan, &sums)?;
-                    launcher.finish_sums::<T>(&plan, &finish)?;
-                    launcher.gradient::<T>(&plan, &gradient)
-                }
-            }
+            launcher.sums::<T>(&plan, &sums, &finish)?;
+            launcher.gradient::<T>(&plan, &gradient)
         })
     }
 }

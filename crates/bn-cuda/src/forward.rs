@@ -5,9 +5,7 @@ use bn_core::{
     Moments, Normalize, ValidPositions,
 };
 
-use crate::arguments::TrainArguments;
 use crate::backend::CudaBackend;
-use crate::kernel::Operation;
 use crate::machine::Machine;
 use crate::memory::{DeviceMemory, ReadWrite, Values};
 use crate::operands::{self, MOMENTS, Running, Statistics, Tail, Taken};
@@ -37,7 +35,7 @@ impl<M: Machine> CudaBackend<M> {
         request: Moments<'_, T, DeviceMemory<M>>,
     ) -> Result<(), Error> {
         let Moments { problem, x, valid, mean, m2 } = request;
-        let (plan, launcher) = (Plan::new(&problem, T::DTYPE.size()), self.launcher());
+        let (plan, launcher) = (Plan::new(&problem, T::DTYPE), self.launcher());
         let doubles = MOMENTS * plan.partials();
         self.with_workspace(doubles, |workspace| {
             let (mut partials, _) = workspace.values_mut().split_at(doubles);
@@ -45,8 +43,7 @@ impl<M: Machine> CudaBackend<M> {
             let taken = Taken::Moments { mean: mean.values_mut(), m2: m2.values_mut() };
             let partials = partials.as_values();
             let finish = operands::finish_moments::<T::Param>(&plan, partials, taken, None);
-            launcher.moments::<T>(&plan, &moments)?;
-            launcher.finish_moments::<T>(&plan, &finish)
+            launcher.moments::<T>(&plan, &moments, &finish)
         })
     }
 
@@ -56,7 +53,7 @@ impl<M: Machine> CudaBackend<M> {
         request: Normalize<'_, T, DeviceMemory<M>>,
     ) -> Result<(), Error> {
         let Normalize { problem, io, mean, inv_std, gamma, beta, epilogue } = request;
-        let plan = Plan::new(&problem, T::DTYPE.size());
+        let plan = Plan::new(&problem, T::DTYPE);
         let statistics = Statistics::Batch { mean: mean.values(), inv_std: inv_std.values() };
         let (gamma, beta) = (gamma.map(|gamma| gamma.values()), beta.map(|beta| beta.values()));
         let (io, tail) = (ReadWrite::new(io), tail(epilogue));
@@ -64,8 +61,7 @@ impl<M: Machine> CudaBackend<M> {
         self.launcher().normalize::<T>(&plan, &normalize)
     }
 
-    /// In one launch where the device holds teams of blocks that keep a channel in its cache; else parts, then
-    /// channels with their running statistics, then one pass. The bits are the same.
+    /// Parts, channels with their running statistics, then one pass.
     pub(crate) fn train<T: Element>(
         &self,
         request: ForwardTraining<'_, T, DeviceMemory<M>>,
@@ -73,13 +69,11 @@ impl<M: Machine> CudaBackend<M> {
         let ForwardTraining {
             problem, io, valid, gamma, beta, eps, epilogue, running, saved, ..
         } = request;
-        let (plan, launcher) = (Plan::new(&problem, T::DTYPE.size()), self.launcher());
-        let teams = launcher.teams::<T>(&plan, Operation::TrainFirst, MOMENTS)?;
-        let (of_parts, of_arrivals) = (MOMENTS * plan.partials(), plan.arrivals());
+        let (plan, launcher) = (Plan::new(&problem, T::DTYPE), self.launcher());
+        let doubles = MOMENTS * plan.partials();
         let io = ReadWrite::new(io);
-        self.with_workspace(of_parts + of_arrivals, |workspace| {
-            let (mut partials, rest) = workspace.values_mut().split_at(of_parts);
-            let (arrivals, _) = rest.split_at(of_arrivals);
+        self.with_workspace(doubles, |workspace| {
+            let (mut partials, _) = workspace.values_mut().split_at(doubles);
             let moments = operands::moments(&plan, io.input(), mask(valid), &mut partials);
             let taken = Taken::Normalizer {
                 mean: saved.mean.values_mut(),
@@ -104,18 +98,8 @@ impl<M: Machine> CudaBackend<M> {
             let (gamma, beta) = (gamma.map(|gamma| gamma.values()), beta.map(|beta| beta.values()));
             let tail = tail(epilogue);
             let normalize = operands::normalize(&plan, io, statistics, gamma, beta, tail);
-            match teams {
-                Some(geometry) => {
-                    let arrivals = launcher.clear_arrivals(&plan, arrivals)?;
-                    let arguments = TrainArguments { moments, finish, normalize, arrivals };
-                    launcher.train::<T>(geometry, &arguments)?;
-                }
-                None => {
-                    launcher.moments::<T>(&plan, &moments)?;
-                    launcher.finish_moments::<T>(&plan, &finish)?;
-                    launcher.normalize::<T>(&plan, &normalize)?;
-                }
-            }
+            launcher.moments::<T>(&plan, &moments, &finish)?;
+            launcher.normalize::<T>(&plan, &normalize)?;
             if let Some((seen, momentum)) = seen {
                 *seen = seen.next::<T::Param>(&momentum);
             }
@@ -129,7 +113,7 @@ impl<M: Machine> CudaBackend<M> {
         request: ForwardInference<'_, T, DeviceMemory<M>>,
     ) -> Result<(), Error> {
         let ForwardInference { problem, io, statistics, gamma, beta, epilogue, saved } = request;
-        let (plan, launcher) = (Plan::new(&problem, T::DTYPE.size()), self.launcher());
+        let (plan, launcher) = (Plan::new(&problem, T::DTYPE), self.launcher());
         if let Some(saved) = saved {
             match statistics {
                 FixedStatistics::Running { mean, var, scale, eps } => launcher.fixed_statistics(

@@ -11,22 +11,30 @@ pub enum Source {
     ChannelsLast,
     /// `finish.cu`.
     Finish,
-    /// `teams.cu`.
-    Teams,
 }
 
 impl Source {
     /// Every source file.
-    pub const ALL: [Self; 4] = [Self::ChannelsFirst, Self::ChannelsLast, Self::Finish, Self::Teams];
+    pub const ALL: [Self; 3] = [Self::ChannelsFirst, Self::ChannelsLast, Self::Finish];
 
-    /// The PTX that it compiles to, for every architecture from `sm_80` on.
+    /// The PTX that it compiles to for an element type, and for every architecture from `sm_80` on.
+    ///
+    /// # Panics
+    ///
+    /// Where the type is none of [`DType::ELEMENTS`], of which no kernel is.
     #[must_use]
-    pub const fn ptx(self) -> &'static str {
-        match self {
-            Self::ChannelsFirst => include_str!("../ptx/channels_first.ptx"),
-            Self::ChannelsLast => include_str!("../ptx/channels_last.ptx"),
-            Self::Finish => include_str!("../ptx/finish.ptx"),
-            Self::Teams => include_str!("../ptx/teams.ptx"),
+    pub const fn ptx(self, dtype: DType) -> &'static str {
+        match (self, dtype) {
+            (Self::ChannelsFirst, DType::F32) => include_str!("../ptx/channels_first_f32.ptx"),
+            (Self::ChannelsFirst, DType::F64) => include_str!("../ptx/channels_first_f64.ptx"),
+            (Self::ChannelsFirst, DType::F16) => include_str!("../ptx/channels_first_f16.ptx"),
+            (Self::ChannelsFirst, DType::BF16) => include_str!("../ptx/channels_first_bf16.ptx"),
+            (Self::ChannelsLast, DType::F32) => include_str!("../ptx/channels_last_f32.ptx"),
+            (Self::ChannelsLast, DType::F64) => include_str!("../ptx/channels_last_f64.ptx"),
+            (Self::ChannelsLast, DType::F16) => include_str!("../ptx/channels_last_f16.ptx"),
+            (Self::ChannelsLast, DType::BF16) => include_str!("../ptx/channels_last_bf16.ptx"),
+            (Self::Finish, _) => include_str!("../ptx/finish.ptx"),
+            _ => panic!("kernels have elements"),
         }
     }
 }
@@ -58,15 +66,11 @@ pub enum Operation {
     FixedStatistics,
     /// Numbers of the host, by value.
     StoreNumbers,
-    /// Moments, statistics and y, channels-first.
-    TrainFirst,
-    /// Sums, parameter gradients and dx, channels-first.
-    DifferentiateFirst,
 }
 
 impl Operation {
     /// Every operation, in the order of [`Kernel::index`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 12] = [
         Self::MomentsFirst,
         Self::SumsFirst,
         Self::NormalizeFirst,
@@ -79,8 +83,6 @@ impl Operation {
         Self::FinishSums,
         Self::FixedStatistics,
         Self::StoreNumbers,
-        Self::TrainFirst,
-        Self::DifferentiateFirst,
     ];
 
     /// The name of its entry points, without the element type.
@@ -99,8 +101,6 @@ impl Operation {
             Self::FinishSums => "finish_sums",
             Self::FixedStatistics => "fixed_statistics",
             Self::StoreNumbers => "store_numbers",
-            Self::TrainFirst => "train_first",
-            Self::DifferentiateFirst => "differentiate_first",
         }
     }
 
@@ -117,39 +117,63 @@ impl Operation {
             Self::FinishMoments | Self::FinishSums | Self::FixedStatistics | Self::StoreNumbers => {
                 Source::Finish
             }
-            Self::TrainFirst | Self::DifferentiateFirst => Source::Teams,
         }
     }
 }
 
-/// A kernel: what it does, of which element type. Those of `finish.cu` go by the type of the parameters.
+/// A kernel: what it does, of which element type, in units of how many values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
     /// What it does.
     pub operation: Operation,
-    /// Of which type.
+    /// Of which type; those of `finish.cu` go by the type of the parameters.
     pub dtype: DType,
+    /// How many values a thread reads at once: one of [`Kernel::widths`], and 1 in `finish.cu`.
+    pub width: usize,
+    /// Whether it is for aligned tensors without a mask alone; those of `finish.cu` always are.
+    pub is_plain: bool,
 }
 
 impl Kernel {
     /// How many indices there are; not every one is a kernel.
-    pub const COUNT: usize = Operation::ALL.len() * DType::ELEMENTS.len();
+    pub const COUNT: usize = 2 * Operation::ALL.len() * DType::ELEMENTS.len() * Self::MOST_WIDTHS;
+
+    const MOST_WIDTHS: usize = 3;
+
+    /// The widths that there are of a type, the widest first: 16 bytes, 8 of the types whose rows are often
+    /// odd multiples of that, and a value. In channels-last there are none of eight values.
+    #[must_use]
+    pub const fn widths(dtype: DType) -> &'static [usize] {
+        match dtype {
+            DType::F64 => &[2, 1],
+            DType::F16 | DType::BF16 => &[8, 4, 1],
+            _ => &[4, 1],
+        }
+    }
 
     /// Its place among [`Kernel::COUNT`].
     ///
     /// # Panics
     ///
-    /// Where the type is none of [`DType::ELEMENTS`], of which no kernel is.
+    /// Where there is no such type or width, and so no such kernel.
     #[must_use]
     pub fn index(self) -> usize {
         let dtype = DType::ELEMENTS.iter().position(|&dtype| dtype == self.dtype);
-        self.operation as usize * DType::ELEMENTS.len() + dtype.expect("kernels have elements")
+        let width = Self::widths(self.dtype).iter().position(|&width| width == self.width);
+        let dtype = self.operation as usize * DType::ELEMENTS.len() + dtype.expect("an element");
+        let width = dtype * Self::MOST_WIDTHS + width.expect("a width of the type");
+        width * 2 + usize::from(!self.is_plain)
     }
 
-    /// The name of its entry point: `moments_first_f32`.
+    /// The name of its entry point: `moments_first_f32x4`, or with `_any` where it is not plain.
     #[must_use]
     pub fn name(self) -> String {
-        format!("{}_{}", self.operation.name(), self.dtype)
+        let Self { operation, dtype, width, is_plain } = self;
+        let any = if is_plain { "" } else { "_any" };
+        match operation.source() {
+            Source::Finish => format!("{}_{dtype}", operation.name()),
+            _ => format!("{}_{dtype}x{width}{any}", operation.name()),
+        }
     }
 }
 
@@ -162,8 +186,6 @@ pub struct Geometry {
     pub threads: u32,
     /// Bytes of shared memory of a block.
     pub shared_bytes: u32,
-    /// Whether blocks wait for each other, so that all of them must be there at once.
-    pub is_cooperative: bool,
 }
 
 #[cfg(test)]
@@ -178,17 +200,41 @@ mod tests {
     }
 
     #[test]
+    fn every_kernel_has_an_index_of_its_own() {
+        let mut seen = std::collections::HashSet::new();
+        for operation in Operation::ALL {
+            for dtype in DType::ELEMENTS {
+                for &width in Kernel::widths(dtype) {
+                    for is_plain in [true, false] {
+                        let index = Kernel { operation, dtype, width, is_plain }.index();
+                        assert!(index < Kernel::COUNT && seen.insert(index));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_embedded_ptx_holds_every_kernel() {
         for operation in Operation::ALL {
-            let ptx = operation.source().ptx();
             let dtypes: &[DType] = match (operation, operation.source()) {
                 (Operation::StoreNumbers, _) => &[DType::F64],
                 (_, Source::Finish) => &[DType::F32, DType::F64],
                 _ => &DType::ELEMENTS,
             };
             for &dtype in dtypes {
-                let name = Kernel { operation, dtype }.name();
-                assert!(ptx.contains(&format!(".visible .entry {name}(")), "{name}");
+                let all = Kernel::widths(dtype);
+                let widths = if operation.source() == Source::Finish { &[1] } else { all };
+                let ptx = operation.source().ptx(dtype);
+                let is_last = operation.source() == Source::ChannelsLast;
+                for &width in widths.iter().filter(|&&width| !is_last || width < 8) {
+                    let both = [true, false];
+                    let is_single = operation.source() == Source::Finish;
+                    for is_plain in &both[..if is_single { 1 } else { 2 }] {
+                        let name = Kernel { operation, dtype, width, is_plain: *is_plain }.name();
+                        assert!(ptx.contains(&format!(".visible .entry {name}(")), "{name}");
+                    }
+                }
             }
         }
     }
@@ -196,8 +242,11 @@ mod tests {
     #[test]
     fn a_driver_for_cuda_12_0_takes_the_ptx() {
         for source in Source::ALL {
-            assert!(source.ptx().contains(".version 8.0\n"), "{source:?}");
-            assert!(source.ptx().contains(".target sm_80\n"), "{source:?}");
+            for dtype in DType::ELEMENTS {
+                let ptx = source.ptx(dtype);
+                assert!(ptx.contains(".version 8.0\n"), "{source:?} {dtype}");
+                assert!(ptx.contains(".target sm_80\n"), "{source:?} {dtype}");
+            }
         }
     }
 }

@@ -77,13 +77,6 @@ pub unsafe trait Machine: Send + Sync + 'static {
     /// Both ranges must lie in blocks and not overlap, and nothing else may use them before this is done.
     unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), Error>;
 
-    /// How many blocks of a kernel the device can hold at once; 0 where blocks cannot wait for each other.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Device`].
-    fn resident_blocks(&self, kernel: Kernel, geometry: Geometry) -> Result<usize, Error>;
-
     /// Queues a kernel.
     ///
     /// # Errors

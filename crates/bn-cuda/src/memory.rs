@@ -179,8 +179,13 @@ impl<M: Machine> DeviceMemory<M> {
         &self.machine
     }
 
-    /// A new buffer whose values are whatever was there.
-    pub(crate) fn uninitialized<E: Scalar>(&self, len: usize) -> Result<Buffer<E, M>, Error> {
+    /// A new buffer whose values are whatever was there, for outputs: no pass over it, as
+    /// [`alloc`](Memory::alloc) makes one for its zeros.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Memory::alloc).
+    pub fn uninitialized<E: Scalar>(&self, len: usize) -> Result<Buffer<E, M>, Error> {
         let start = self.offset * size_of::<E>();
         let bytes = len.checked_mul(size_of::<E>()).and_then(|bytes| bytes.checked_add(start));
         let bytes = bytes.ok_or(Error::OutOfMemory { bytes: usize::MAX })?;

@@ -12,8 +12,9 @@ use crate::arguments::{
 use crate::memory::{ReadWrite, Values, ValuesMut};
 use crate::plan::Plan;
 
-/// The doubles of a part's moments, and of its gradient sums.
+/// The doubles of a part's moments, of the deviations that a block adds up to them, and of its gradient sums.
 pub(crate) const MOMENTS: usize = 4;
+pub(crate) const DEVIATIONS: usize = 3;
 pub(crate) const SUMS: usize = 2;
 
 /// The statistics that a normalisation reads.

@@ -33,25 +33,14 @@ inline thread_local Emulation* emulation;
 #define gridDim (emulation->grid_size)
 
 #define __device__
+#define __noinline__
 #define __shared__ thread_local
-#define ENTRY static void
+#define ENTRY(blocks) static void
 #define ARGUMENT const
 
-enum { WAIT_FOR_BLOCK = 0, WAIT_FOR_WARP = 1, WAIT_A_TURN = 2 };
+enum { WAIT_FOR_BLOCK = 0, WAIT_FOR_WARP = 1 };
 
 inline void __syncthreads() { emulation->wait(WAIT_FOR_BLOCK); }
-
-// Blocks that wait for each other take turns here.
-inline void __nanosleep(unsigned) { emulation->wait(WAIT_A_TURN); }
-
-// One thread runs at a time, and sees what others have written.
-inline void __threadfence() {}
-inline double __ldcg(const double* from) { return *from; }
-inline unsigned atomicAdd(unsigned* to, unsigned value) {
-    unsigned before = *to;
-    *to += value;
-    return before;
-}
 
 // Hands `value` to the warp, and takes what lane `from` has handed.
 template <class V> V exchange(V value, unsigned from) {
@@ -119,6 +108,8 @@ template <class V> V min(V a, V b) { return b < a ? b : a; }
 
 using std::fabs;
 using std::fma;
+using std::fmax;
+using std::fmin;
 using std::isfinite;
 using std::isinf;
 using std::sqrt;

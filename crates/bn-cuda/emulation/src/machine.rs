@@ -25,7 +25,7 @@ pub enum Planted {
     Nothing,
     /// The barrier before warps read what others have found is missing.
     NoBarrier,
-    /// The last unit of a row is taken for a whole one.
+    /// Units behind the end of a row are taken for units of it.
     LongTail,
 }
 
@@ -35,7 +35,6 @@ pub enum Planted {
 pub struct Emulator {
     order: Order,
     planted: Planted,
-    resident_blocks: usize,
 }
 
 impl Emulator {
@@ -54,16 +53,7 @@ impl Emulator {
     ///
     /// As [`Emulator::backend`].
     pub fn with_planted(order: Order, planted: Planted) -> Result<CudaBackend<Self>, Error> {
-        Self { order, planted, resident_blocks: 0 }.opened()
-    }
-
-    /// An emulator that holds so many blocks at once, so that they may wait for each other.
-    ///
-    /// # Errors
-    ///
-    /// As [`Emulator::backend`].
-    pub fn with_teams(order: Order, resident_blocks: usize) -> Result<CudaBackend<Self>, Error> {
-        Self { order, planted: Planted::Nothing, resident_blocks }.opened()
+        Self { order, planted }.opened()
     }
 
     fn opened(self) -> Result<CudaBackend<Self>, Error> {
@@ -114,10 +104,6 @@ unsafe impl Machine for Emulator {
         // SAFETY: the caller's promise.
         unsafe { (to as *mut u8).copy_from_nonoverlapping(from as *const u8, bytes) };
         Ok(())
-    }
-
-    fn resident_blocks(&self, _: Kernel, _: Geometry) -> Result<usize, Error> {
-        Ok(self.resident_blocks)
     }
 
     #[cfg(emulated)]

@@ -35,7 +35,7 @@ impl Emulation {
             block_size: Index { x: block_size },
             grid_size: Index { x: grid_size },
             wait,
-            // Those of its block, at each turn of a thread.
+            // The scheduler sets these for each block.
             handed: core::ptr::null_mut(),
             exchanges: core::ptr::null_mut(),
             half_to_float,

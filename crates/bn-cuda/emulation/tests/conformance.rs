@@ -1,5 +1,5 @@
-//! The whole conformance suite on emulated kernels: in every order of threads the same bits, at odd
-//! addresses too, and by teams of blocks. Ignored with the reason where the build found no C++ compiler.
+//! The whole conformance suite on emulated kernels: in every order of threads and blocks the same
+//! bits, at odd addresses too. Ignored with the reason where the build found no C++ compiler.
 
 use bn_conformance::Suite;
 use bn_cuda_emulation::{Emulator, Order};
@@ -11,7 +11,6 @@ fn main() -> std::process::ExitCode {
         .variant("reverse", || Emulator::backend(Order::Reverse))
         .variant("seeded", || Emulator::backend(Order::Seeded(7)))
         .variant("unaligned", || Ok(Emulator::backend(Order::Forward)?.unaligned(1)))
-        .variant("teams", || Emulator::with_teams(Order::Reverse, 8))
         .element::<f32>()
         .element::<bn_core::bf16>()
         .trials();

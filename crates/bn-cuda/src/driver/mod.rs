@@ -8,11 +8,11 @@ use core::fmt;
 use std::ffi::CString;
 use std::sync::{Arc, OnceLock};
 
-use bn_core::{Device, Error};
+use bn_core::{DType, Device, Error};
 use cudarc::driver::sys::CUresult;
 use cudarc::driver::{CudaContext, CudaModule, CudaStream, DriverError, result};
 
-pub use block::Block;
+pub use block::{Block, Lent};
 
 use crate::backend::{CudaBackend, NAME};
 use crate::kernel::{Geometry, Kernel, Source};
@@ -23,9 +23,8 @@ pub struct Driver {
     stream: Arc<CudaStream>,
     label: String,
     architecture: String,
-    /// Those that can hold blocks which wait for each other.
-    multiprocessors: usize,
-    modules: [OnceLock<Arc<CudaModule>>; Source::ALL.len()],
+    /// By source and element type.
+    modules: [[OnceLock<Arc<CudaModule>>; DType::ELEMENTS.len()]; Source::ALL.len()],
     functions: Box<[OnceLock<Function>]>,
 }
 
@@ -58,13 +57,18 @@ impl CudaBackend {
 
     /// The backend on a stream of the caller's, in whose order everything is done.
     ///
+    /// The driver's per-thread default stream is another one in each thread: a backend on it, and its buffers, are
+    /// to stay in one thread, or to be ordered between threads by whoever shares them.
+    ///
     /// # Errors
     ///
     /// As [`CudaBackend::new`].
     pub fn on_stream(stream: Arc<CudaStream>) -> Result<Self, Error> {
         let driver = Driver::new(stream)?;
         // The smallest, so that a driver that takes no such PTX is known before the first operation.
-        driver.module(Source::Finish).map_err(|error| probe::unavailable(error.to_string()))?;
+        driver
+            .module(Source::Finish, DType::F32)
+            .map_err(|error| probe::unavailable(error.to_string()))?;
         Ok(Self::on(driver))
     }
 
@@ -89,16 +93,8 @@ impl Driver {
     fn new(stream: Arc<CudaStream>) -> Result<Self, Error> {
         let context = stream.context();
         let (label, architecture) = probe::describe(context)?;
-        let multiprocessors = probe::cooperating_multiprocessors(context)?;
         let functions = (0..Kernel::COUNT).map(|_| OnceLock::new()).collect();
-        Ok(Self {
-            stream,
-            label,
-            architecture,
-            multiprocessors,
-            modules: Default::default(),
-            functions,
-        })
+        Ok(Self { stream, label, architecture, modules: Default::default(), functions })
     }
 
     fn context(&self) -> &Arc<CudaContext> {
@@ -110,15 +106,27 @@ impl Driver {
         self.context().bind_to_thread().map_err(|error| failure("binding the context", error))
     }
 
-    /// The module of a source, compiled by the driver on its first use.
-    fn module(&self, source: Source) -> Result<&Arc<CudaModule>, Error> {
-        let place = &self.modules[source as usize];
+    /// Refuses memory of another context, whose addresses mean nothing here.
+    fn check_context(&self, stream: &CudaStream) -> Result<(), Error> {
+        if stream.context() == self.context() {
+            return Ok(());
+        }
+        let message = "a buffer of another context was given".to_owned();
+        Err(Error::Device { backend: NAME, message })
+    }
+
+    /// The module of a source and element type, compiled by the driver on its first use.
+    fn module(&self, source: Source, dtype: DType) -> Result<&Arc<CudaModule>, Error> {
+        // One file has the kernels of all types.
+        let dtype = if source == Source::Finish { DType::F32 } else { dtype };
+        let column = DType::ELEMENTS.iter().position(|&element| element == dtype);
+        let place = &self.modules[source as usize][column.expect("kernels have elements")];
         if let Some(module) = place.get() {
             return Ok(module);
         }
         let module = self
             .context()
-            .load_module(cudarc::nvrtc::Ptx::from_src(source.ptx()))
+            .load_module(cudarc::nvrtc::Ptx::from_src(source.ptx(dtype)))
             .map_err(|error| failure("compiling the kernels' PTX", error))?;
         Ok(place.get_or_init(|| module))
     }
@@ -128,7 +136,7 @@ impl Driver {
         if let Some(function) = place.get() {
             return Ok(function);
         }
-        let module = self.module(kernel.operation.source())?;
+        let module = self.module(kernel.operation.source(), kernel.dtype)?;
         let function = module.load_function(&kernel.name());
         let function = function.map_err(|error| failure("finding a kernel", error))?;
         // The handle stays good as long as the module, which is kept beside it.
@@ -138,7 +146,8 @@ impl Driver {
 }
 
 // SAFETY: blocks are allocations of the driver, which aligns them to 256 bytes, freed in the order of the
-// stream; kernels are those of the embedded PTX, by their names, in one stream.
+// stream; kernels are those of the embedded PTX, by their names, in one stream (in one for each thread where it is
+// the per-thread one, as `on_stream` says).
 unsafe impl Machine for Driver {
     type Block = Block;
 
@@ -157,7 +166,7 @@ unsafe impl Machine for Driver {
             }
         };
         match address {
-            Ok(address) => Ok(Block { address, stream }),
+            Ok(address) => Ok(Block::owned(address, stream)),
             Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
                 Err(Error::OutOfMemory { bytes })
             }
@@ -201,18 +210,6 @@ unsafe impl Machine for Driver {
         queued.map_err(|error| failure("a copy on the device", error))
     }
 
-    fn resident_blocks(&self, kernel: Kernel, geometry: Geometry) -> Result<usize, Error> {
-        self.bind()?;
-        let function = self.function(kernel)?;
-        let (threads, shared) = (geometry.threads as i32, geometry.shared_bytes as usize);
-        // SAFETY: the handle is that of a loaded kernel.
-        let blocks = unsafe {
-            result::occupancy::max_active_block_per_multiprocessor(function.0, threads, shared)
-        };
-        let blocks = blocks.map_err(|error| failure("the occupancy of a kernel", error))?;
-        Ok(usize::try_from(blocks).unwrap_or(0) * self.multiprocessors)
-    }
-
     unsafe fn launch(
         &self,
         kernel: Kernel,
@@ -221,15 +218,11 @@ unsafe impl Machine for Driver {
     ) -> Result<(), Error> {
         self.bind()?;
         let function = self.function(kernel)?.0;
-        let Geometry { blocks, threads, shared_bytes, is_cooperative } = geometry;
-        let launch = match is_cooperative {
-            true => result::launch_cooperative_kernel,
-            false => result::launch_kernel,
-        };
+        let Geometry { blocks, threads, shared_bytes } = geometry;
         // SAFETY: the function takes one struct, which `arguments` points to and which the driver copies
         // before it returns; what the kernel does with it is the caller's promise.
         let queued = unsafe {
-            launch(
+            result::launch_kernel(
                 function,
                 (blocks, 1, 1),
                 (threads, 1, 1),

@@ -17,12 +17,23 @@ const LEAST_CAPABILITY: (i32, i32) = (8, 0);
 
 /// The primary context of a device.
 pub(super) fn context(ordinal: usize) -> Result<Arc<CudaContext>, Error> {
-    // SAFETY: opens the library and closes it again, which runs no more of it than any use does.
-    let is_there = calmly(|| Ok(unsafe { sys::is_culib_present() }))?;
-    if !is_there {
+    if !is_library_present() {
         return Err(unavailable("no NVIDIA driver (libcuda.so.1 not found)"));
     }
     calmly(|| open(ordinal))
+}
+
+/// Whether the driver's library can be opened.
+///
+/// Not cudarc's own question for it: that is not there in a build in which another crate, as candle does, has
+/// cudarc linked to the driver.
+fn is_library_present() -> bool {
+    let names: &[&str] =
+        if cfg!(windows) { &["nvcuda.dll"] } else { &["libcuda.so.1", "libcuda.so"] };
+    names.iter().any(|name| {
+        // SAFETY: opens the library and closes it again, which runs no more of it than any use does.
+        unsafe { libloading::Library::new(*name) }.is_ok()
+    })
 }
 
 /// Name and architecture of a device, if it is new enough.
@@ -35,20 +46,6 @@ pub(super) fn describe(context: &CudaContext) -> Result<(String, String), Error>
         let (major, minor) = capability;
         Ok((name, format!("sm_{major}{minor}")))
     })
-}
-
-/// The multiprocessors of a device, or 0 where it takes no cooperative launch.
-pub(super) fn cooperating_multiprocessors(context: &CudaContext) -> Result<usize, Error> {
-    use sys::CUdevice_attribute::{
-        CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
-    };
-    let ask = |attribute| {
-        let answer = context.attribute(attribute);
-        answer.map_err(|error| failure("an attribute of the device", error))
-    };
-    let cooperates = ask(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
-    let count = usize::try_from(ask(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?).unwrap_or(0);
-    Ok(if cooperates { count } else { 0 })
 }
 
 fn open(ordinal: usize) -> Result<Arc<CudaContext>, Error> {

@@ -1,7 +1,5 @@
 use super::*;
 
-const SIZES: [usize; 3] = [2, 4, 8];
-
 fn problems() -> Vec<Problem> {
     let shapes: [&[usize]; 12] = [
         &[1, 1, 2],
@@ -33,7 +31,8 @@ fn problems() -> Vec<Problem> {
 }
 
 fn plans() -> impl Iterator<Item = Plan> {
-    problems().into_iter().flat_map(|problem| SIZES.map(|size| Plan::new(&problem, size)))
+    let of = |problem: Problem| DType::ELEMENTS.map(|dtype| Plan::new(&problem, dtype));
+    problems().into_iter().flat_map(of)
 }
 
 #[test]
@@ -52,6 +51,17 @@ fn parts_cover_each_channel_and_none_is_empty() {
 }
 
 #[test]
+fn rows_have_whole_units_as_wide_as_they_can_be() {
+    let width = |spatial, dtype| {
+        let problem = Problem::new(&[2, 3, spatial], Layout::ChannelsFirst).unwrap();
+        Plan::new(&problem, dtype).width
+    };
+    assert_eq!([196, 49, 98].map(|spatial| width(spatial, DType::F32)), [4, 1, 1]);
+    assert_eq!([3136, 196, 49].map(|spatial| width(spatial, DType::BF16)), [8, 4, 1]);
+    assert_eq!([98, 49].map(|spatial| width(spatial, DType::F64)), [2, 1]);
+}
+
+#[test]
 fn tiles_cover_each_row_and_none_is_empty() {
     for plan in plans() {
         let Shape { tiles, tile_units, channels, .. } = plan.shape;
@@ -59,7 +69,7 @@ fn tiles_cover_each_row_and_none_is_empty() {
             assert_eq!((tiles, tile_units), (channels, 1));
             continue;
         }
-        let width = tile_units * plan.lanes as u64;
+        let width = tile_units * plan.width as u64;
         assert!(tiles * width >= channels && (tiles - 1) * width < channels, "{plan:?}");
     }
 }
@@ -67,7 +77,7 @@ fn tiles_cover_each_row_and_none_is_empty() {
 #[test]
 fn blocks_are_what_the_kernels_are_compiled_for() {
     for plan in plans() {
-        let Geometry { blocks, threads, shared_bytes, .. } = plan.reducing(4);
+        let Geometry { blocks, threads, shared_bytes } = plan.reducing(4);
         assert!(threads.is_power_of_two() && (32..=256).contains(&threads), "{plan:?}");
         assert!(blocks >= 1 && i32::try_from(blocks).is_ok(), "{plan:?}");
         // What every device gives a block without being asked.
@@ -82,13 +92,14 @@ fn blocks_are_what_the_kernels_are_compiled_for() {
 #[test]
 fn a_byte_of_bits_never_lies_in_two_warps_or_rows() {
     for plan in plans() {
-        let per_byte = (BITS / plan.lanes) as u64;
+        let per_byte = (BITS / plan.width) as u64;
         let shape = plan.shape;
         match plan.problem.layout() {
             Layout::ChannelsFirst => {
                 assert_eq!(shape.row_units % per_byte, 0, "{plan:?}");
                 assert_eq!(shape.part_length % per_byte, 0, "{plan:?}");
-                let step = shape.step_rows * shape.row_units + shape.step_units;
+                let step =
+                    shape.step_rows * shape.row_units + shape.step_columns / plan.width as u64;
                 assert_eq!(step, plan.threads as u64, "{plan:?}");
             }
             Layout::ChannelsLast => {
@@ -103,42 +114,38 @@ fn a_byte_of_bits_never_lies_in_two_warps_or_rows() {
 
 #[test]
 fn large_problems_fill_a_device_and_small_ones_waste_no_threads() {
-    let plan = |dims: &[usize]| Plan::new(&Problem::new(dims, Layout::ChannelsFirst).unwrap(), 4);
-    assert!(plan(&[1, 3, 4000, 4000]).shape.blocks >= ENOUGH_BLOCKS as u64);
-    assert!(plan(&[32, 64, 112, 112]).shape.blocks >= ENOUGH_BLOCKS as u64);
+    let plan = |dims: &[usize]| {
+        let problem = Problem::new(dims, Layout::ChannelsFirst).unwrap();
+        Plan::new(&problem, DType::F32)
+    };
+    assert!(plan(&[1, 3, 4000, 4000]).shape.blocks as usize >= ENOUGH_BLOCKS);
+    assert!(plan(&[32, 64, 112, 112]).shape.blocks as usize >= ENOUGH_BLOCKS);
     assert_eq!(plan(&[2, 3, 5]).threads, 32);
-    assert_eq!((plan(&[32, 2048, 7, 7]).threads, plan(&[32, 2048, 7, 7]).parts()), (128, 1));
+    assert_eq!((plan(&[32, 2048, 7, 7]).threads, plan(&[32, 2048, 7, 7]).parts()), (256, 1));
 }
 
 #[test]
 fn more_than_four_billion_values_are_counted_right() {
     let problem = Problem::new(&[2, 1, 1 << 16, 1 << 16], Layout::ChannelsFirst).unwrap();
-    let plan = Plan::new(&problem, 4);
+    let plan = Plan::new(&problem, DType::F32);
     assert_eq!(plan.shape.samples * plan.shape.row_units, 1 << 31);
     assert!(plan.parts() <= MOST_PARTS);
 }
 
 #[test]
-fn warps_and_threads_suffice_and_stay_in_range() {
-    assert_eq!((warps(9).blocks, warps(9).threads), (3, 128));
+fn blocks_and_threads_suffice_and_stay_in_range() {
+    assert_eq!((merging(9, 1).blocks, merging(9, 1).threads), (9, 32));
+    assert_eq!((merging(9, 49).threads, merging(9, 4096).threads), (64, 256));
     assert_eq!((threads(129).blocks, threads(129).threads), (2, 128));
-    assert_eq!(warps(usize::MAX).blocks, i32::MAX as u32);
+    assert_eq!(merging(usize::MAX, 1).blocks, i32::MAX as u32);
 }
 
 #[test]
-fn teams_are_whole_and_fit_a_device() {
+fn a_block_merges_all_parts_of_a_channel() {
     for plan in plans() {
-        let Some(team) = plan.teams(4) else {
-            let is_one = plan.problem.groups() == 1;
-            assert!(plan.problem.layout() == Layout::ChannelsLast || !is_one, "{plan:?}");
-            continue;
-        };
-        assert_eq!((team.blocks as usize, team.is_cooperative), (plan.parts(), plan.parts() > 1));
-        assert_eq!(plan.teams_of(team, 0), None);
-        for resident in [1, 264, 100_000] {
-            let Some(all) = plan.teams_of(team, resident) else { continue };
-            assert!(all.blocks as usize <= resident && all.blocks % team.blocks == 0, "{plan:?}");
-            assert!((all.blocks / team.blocks) as usize <= plan.problem.channels(), "{plan:?}");
-        }
+        assert!(
+            plan.parts() <= PARTS_OF_A_THREAD * merging(1, plan.parts()).threads as usize,
+            "{plan:?}"
+        );
     }
 }
