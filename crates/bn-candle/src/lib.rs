@@ -48,10 +48,14 @@
 //! - **Folding.** [`BatchNorm::absorb_into_conv2d`] and its siblings.
 //! - **Second-order gradients** are an error. Where candle itself cuts a gradient off from its graph
 //!   before it reaches a variable, which is its default, there is nothing to answer for.
-//! - **Threads.** The layer may be shared; batches enter the running statistics one after the other.
+//! - **Threads.** The layer may be shared; batches enter the running statistics one after the other. On a CUDA
+//!   device that holds for threads that share a stream; candle's default one is another in each thread, in which
+//!   no tensor of another thread's is in order either.
 //!
-//! The kernels are those of `bn-rayon`, in the rayon pool that the caller is in, on candle's own CPU
-//! storage. Tensors on other devices are refused with an error that says so.
+//! On the CPU the kernels are those of `bn-rayon`, in the rayon pool that the caller is in. On a CUDA device
+//! they are those of `bn-cuda`, in the stream of candle's device, where the feature `cuda` is on; nothing
+//! waits for the device, and running statistics are updated there. Both work on candle's own storage.
+//! Tensors on other devices are refused with an error that says so.
 //!
 //! ```
 //! use bn_candle::{Layout, Momentum, RunningVariance, batch_norm, batch_norm_add_relu};

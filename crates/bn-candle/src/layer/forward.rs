@@ -1,13 +1,16 @@
 //! Forward: from the layer's state and x to one node of the graph.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, MutexGuard, OnceLock};
 
-use bn_core::{Layout, Mode, Problem, Statistics, Tracking, inv_std};
-use candle_core::{DType, Device, DeviceLocation, Error, Result, Tensor, Var};
+use bn_core::{Blend, Layout, Mode, Problem, Seen, Statistics, Tracking};
+use candle_core::{DType, Error, Result, Tensor, Var};
 
 use super::BatchNorm;
 use super::build::parameter_type;
-use crate::node::{Batch, MemoryOrder, Node, Normalizer, Saved, batch_statistics};
+use crate::node::{
+    Batch, BatchStatistics, MemoryOrder, Node, Normalizer, Report, Tracked, batch_statistics,
+    check_device,
+};
 
 impl BatchNorm {
     /// Normalises x in this mode, and differentiably in each.
@@ -33,13 +36,7 @@ impl BatchNorm {
         residual: Option<&Tensor>,
         mode: Mode,
     ) -> Result<Tensor> {
-        match x.device() {
-            Device::Cpu => self.forward_cpu(x, residual, mode),
-            other => Err(Error::wrap(no_kernels(other.location()))),
-        }
-    }
-
-    fn forward_cpu(&self, x: &Tensor, residual: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
+        check_device(x.device())?;
         let (problem, channels) = self.check(x, residual)?;
         let (x, order) = match MemoryOrder::of(x, channels, &problem)? {
             Some(order) => (x.clone(), order),
@@ -54,10 +51,20 @@ impl BatchNorm {
         let affine = self.affine(x.dtype())?;
         let batch =
             Batch { eps: self.eps, single_value: self.single_value, variance: self.variance };
+        // On a GPU the running statistics are read and updated by the kernels that normalise, under the lock of
+        // the count until those are queued. On the CPU no lock may be held across work of the rayon pool, whose
+        // threads may take up another forward while they wait: there, they are copied before and updated after.
+        let mut held = (!x.device().is_cpu()).then(|| self.lock_seen());
+        let dtype = parameter_type(x.dtype());
         let normalizer = match mode.statistics {
-            Statistics::Batch if self.remove_mean => Normalizer::Batch(batch),
+            Statistics::Batch if self.remove_mean => {
+                let enters =
+                    mode.tracking == Tracking::Update && self.running_mean.dtype() == dtype;
+                let seen = held.as_deref().filter(|_| enters);
+                Normalizer::Batch(batch, seen.map(|&seen| self.tracked(seen)))
+            }
             Statistics::Batch => Normalizer::BatchUncentred(batch),
-            Statistics::Running => self.running()?,
+            Statistics::Running => self.running(dtype, held.as_ref())?,
             Statistics::Given => candle_core::bail!(
                 "a layer has no given statistics; expected those of the batch or running ones"
             ),
@@ -67,6 +74,7 @@ impl BatchNorm {
             || affine.as_ref().is_some_and(|(gamma, beta)| gamma.track_op() || beta.track_op());
         let saved = Arc::new(OnceLock::new());
         let node = Node {
+            device: x.device().clone(),
             order: order.clone(),
             normalizer,
             relu: self.relu,
@@ -75,17 +83,16 @@ impl BatchNorm {
         };
         let affine = affine.as_ref().map(|(gamma, beta)| (gamma, beta));
         let y = node.apply(&x, affine, residual.as_ref())?;
-        match (mode.tracking, mode.statistics) {
-            (Tracking::Keep, _) => {}
+        let report = match (mode.tracking, mode.statistics) {
+            (Tracking::Keep, _) => Report::None,
             (Tracking::Update, Statistics::Batch) => {
-                if let Some(saved) = saved.get() {
-                    self.track(saved)?;
-                }
+                saved.get().map_or(Report::None, |saved| saved.report().clone())
             }
             (Tracking::Update, Statistics::Running | Statistics::Given) => {
-                self.track(&batch_statistics(&x, &order, batch, self.remove_mean)?)?;
+                Report::Batch(batch_statistics(&x, &order, batch, self.remove_mean)?)
             }
-        }
+        };
+        self.enter(&report, held.take())?;
         order.to_logical(&y)
     }
 
@@ -129,70 +136,73 @@ impl BatchNorm {
             .transpose()
     }
 
-    /// The running statistics as they are now: what happens to them later does not reach backward.
+    /// The running statistics as they are now, to normalise with: what happens to them later does not reach
+    /// backward, for which forward saves what it has read.
     ///
-    /// Under the lock of the count, so that mean and variance are those of the same moment.
-    fn running(&self) -> Result<Normalizer> {
-        let _seen = self.lock_seen();
-        let inv_std = host(&self.running_var)?.iter().map(|&var| inv_std(var, self.eps)).collect();
-        Ok(Normalizer::Fixed { mean: host(&self.running_mean)?, inv_std })
+    /// Under the lock of the count, so that mean and variance are those of the same moment; copied unless
+    /// that is held until they are read.
+    fn running(&self, dtype: DType, held: Option<&MutexGuard<'_, Seen>>) -> Result<Normalizer> {
+        let _seen = held.is_none().then(|| self.lock_seen());
+        let of = |values: &Var| match held {
+            Some(_) => values.as_detached_tensor().to_dtype(dtype),
+            None => now(values, dtype),
+        };
+        let (mean, var) = (of(&self.running_mean)?, of(&self.running_var)?);
+        Ok(Normalizer::Running { mean, var, eps: self.eps })
     }
 
-    /// Lets a batch enter the running statistics, in place, and counts it.
+    /// The running statistics for a batch that enters them in the kernels.
+    fn tracked(&self, seen: Seen) -> Tracked {
+        let mean = self.running_mean.as_detached_tensor();
+        let var = self.running_var.as_detached_tensor();
+        Tracked { mean, var, momentum: self.momentum, seen }
+    }
+
+    /// Lets a batch enter the running statistics, in place and where they lie, and counts it.
     ///
     /// Under the lock of the count, so that batches of several threads enter one after the other.
-    fn track(&self, saved: &Saved) -> Result<()> {
-        let (mean, variance) = saved.batch_statistics();
-        let mut seen = self.lock_seen();
-        let blend = self.momentum.blend(&seen);
-        let blended = |running: &Var, batch: &[f64]| {
-            let values: Vec<f64> = host(running)?
-                .iter()
-                .zip(batch)
-                .map(|(&running, &batch)| blend.apply(running, batch))
-                .collect();
-            Tensor::from_vec(values, batch.len(), running.device())?.to_dtype(running.dtype())
-        };
-        let mean = self.remove_mean.then(|| blended(&self.running_mean, mean)).transpose()?;
-        self.running_var.set(&blended(&self.running_var, variance)?)?;
-        if let Some(mean) = mean {
-            self.running_mean.set(&mean)?;
+    fn enter(&self, report: &Report, held: Option<MutexGuard<'_, Seen>>) -> Result<()> {
+        if matches!(report, Report::None) {
+            return Ok(());
+        }
+        let mut seen = held.unwrap_or_else(|| self.lock_seen());
+        match report {
+            Report::None => {}
+            Report::Entered([mean, var]) => {
+                self.running_mean.set(mean)?;
+                self.running_var.set(var)?;
+            }
+            Report::Batch(BatchStatistics { mean, variance }) => {
+                let blend = self.momentum.blend(&seen);
+                let mean = self.remove_mean.then(|| blended(blend, &self.running_mean, mean));
+                let mean = mean.transpose()?;
+                self.running_var.set(&blended(blend, &self.running_var, variance)?)?;
+                if let Some(mean) = mean {
+                    self.running_mean.set(&mean)?;
+                }
+            }
         }
         *seen = seen.next::<f64>(&self.momentum);
         Ok(())
     }
 }
 
-/// Why the layer does not compute on a device.
-fn no_kernels(location: DeviceLocation) -> bn_core::Error {
-    let reason = match location {
-        DeviceLocation::Cuda { gpu_id } => format!(
-            "x is on CUDA device {gpu_id}, and bn-cuda's kernels are not in this build; expected the \
-             CPU. CandleBackend computes there with candle's own operations"
-        ),
-        other => format!(
-            "x is on {other:?}, for which the layer has no kernels; expected the CPU. CandleBackend \
-             computes there with candle's own operations"
-        ),
+/// What [`Blend::apply`] computes of each value, as tensors and in `f64`.
+fn blended(blend: Blend, running: &Var, batch: &Tensor) -> Result<Tensor> {
+    let Blend { keep, add, .. } = blend;
+    // What has no weight cannot matter, not even a NaN.
+    let kept = (keep != 0.0).then(|| now(running, DType::F64)? * keep).transpose()?;
+    let added = (add != 0.0).then(|| batch.to_dtype(DType::F64)? * add).transpose()?;
+    let blended = match (kept, added) {
+        (Some(kept), Some(added)) => (kept + added)?,
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => batch.zeros_like()?,
     };
-    bn_core::Error::Unavailable { backend: "batch-norm layer", reason }
+    blended.to_dtype(running.dtype())
 }
 
-/// C values on the host.
-fn host(values: &Tensor) -> Result<Vec<f64>> {
-    values.to_dtype(DType::F64)?.to_vec1()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// candle gives out no tensor on a device that this build has not, so the words are tried alone.
-    #[test]
-    fn a_device_without_kernels_is_named() {
-        let cuda = no_kernels(DeviceLocation::Cuda { gpu_id: 1 }).to_string();
-        assert!(cuda.contains("CUDA device 1") && cuda.contains("bn-cuda's kernels are not in"));
-        let metal = no_kernels(DeviceLocation::Metal { gpu_id: 0 }).to_string();
-        assert!(metal.contains("Metal") && metal.contains("expected the CPU"), "{metal}");
-    }
+/// C values as they are now, in a type: a copy that candle takes for a constant.
+fn now(values: &Var, dtype: DType) -> Result<Tensor> {
+    let values = values.as_detached_tensor();
+    if values.dtype() == dtype { values.copy() } else { values.to_dtype(dtype) }
 }

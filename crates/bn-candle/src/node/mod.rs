@@ -5,34 +5,48 @@
 //! and gamma candle hands back. So a layer may appear twice in a graph or run in several threads, and a
 //! backward that never comes leaves nothing behind.
 
-mod cpu;
-mod element;
-mod fresh;
+mod kernels;
+mod moments;
 mod once;
 mod ops;
 mod order;
 mod rows;
+mod site;
 mod uncentred;
+mod value;
 
 use std::sync::{Arc, OnceLock};
 
-use bn_core::{Dependence, RunningVariance, SingleValue};
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor};
+use bn_core::{Dependence, Gate, Momentum, RunningVariance, Seen, SingleValue};
+use candle_core::{DType, Device, DeviceLocation, Result, Shape, Storage, Tensor};
 
-pub(crate) use element::CpuElement;
 pub(crate) use order::MemoryOrder;
+pub(crate) use site::check_device;
 
 use once::{gradient, outlives_backward};
+#[cfg(feature = "cuda")]
+use site::Cuda;
+use site::{Argument, Cpu, Held, Site, with_site};
+use value::CandleElement;
+
+const NAME: &str = "batch-norm";
 
 /// Which statistics normalise, and what forward is to report of them.
 pub(crate) enum Normalizer {
-    /// Those of the batch.
-    Batch(Batch),
+    /// Those of the batch, and the running statistics that it enters in the same pass, if any.
+    Batch(Batch, Option<Tracked>),
     /// The batch's mean square, with no mean taken off: what candle_nn does with `remove_mean: false`.
     BatchUncentred(Batch),
-    /// Fixed ones, C values each.
-    Fixed { mean: Vec<f64>, inv_std: Vec<f64> },
+    /// Running ones, C values each in the parameter type of x.
+    Running { mean: Tensor, var: Tensor, eps: f64 },
+}
+
+/// Running statistics as they are before a batch, in the parameter type of x, and how it enters.
+pub(crate) struct Tracked {
+    pub(crate) mean: Tensor,
+    pub(crate) var: Tensor,
+    pub(crate) momentum: Momentum,
+    pub(crate) seen: Seen,
 }
 
 /// How the statistics of a batch are taken.
@@ -44,24 +58,42 @@ pub(crate) struct Batch {
     pub(crate) variance: RunningVariance,
 }
 
-/// What forward leaves behind: C values each.
+/// What forward leaves behind, on the device of x: C values each, and the bits.
 pub(crate) struct Saved {
-    mean: Vec<f64>,
-    inv_std: Vec<f64>,
-    bits: Vec<u8>,
-    /// The batch's variance, as [`Batch::variance`] asks for it; empty with fixed statistics.
-    variance: Vec<f64>,
+    mean: Tensor,
+    inv_std: Tensor,
+    bits: Option<Tensor>,
+    report: Report,
+}
+
+/// What forward says of the batch.
+#[derive(Clone)]
+pub(crate) enum Report {
+    /// Nothing: it was normalised with other statistics.
+    None,
+    /// Its mean and its variance, as [`Batch::variance`] asks for it.
+    Batch(BatchStatistics),
+    /// The running mean and variance that it has entered.
+    Entered([Tensor; 2]),
+}
+
+/// The mean of a batch and its variance, as the running statistics take them.
+#[derive(Clone)]
+pub(crate) struct BatchStatistics {
+    pub(crate) mean: Tensor,
+    pub(crate) variance: Tensor,
 }
 
 impl Saved {
-    /// The mean of the batch and its variance, as the running statistics take them.
-    pub(crate) fn batch_statistics(&self) -> (&[f64], &[f64]) {
-        (&self.mean, &self.variance)
+    pub(crate) const fn report(&self) -> &Report {
+        &self.report
     }
 }
 
 /// One forward of a layer, and its backward.
 pub(crate) struct Node {
+    /// Where x is.
+    pub(crate) device: Device,
     pub(crate) order: MemoryOrder,
     pub(crate) normalizer: Normalizer,
     pub(crate) relu: bool,
@@ -76,6 +108,17 @@ enum Affine<A> {
     None,
     Apart([A; 2]),
     Rows(A),
+}
+
+impl<'a> Affine<Argument<'a>> {
+    /// Gamma and beta, C values each.
+    fn arguments(self) -> [Option<Argument<'a>>; 2] {
+        match self {
+            Self::None => [None, None],
+            Self::Apart(both) => both.map(Some),
+            Self::Rows(rows) => rows.halves().map(Some),
+        }
+    }
 }
 
 /// The gradients of a node's arguments; none for an argument that candle does not track.
@@ -107,14 +150,12 @@ macro_rules! with_element {
                 type $t = bn_core::bf16;
                 $body
             }
-            other => Err(candle_core::Error::UnsupportedDTypeForOp(other, Node::NAME).bt()),
+            other => Err(candle_core::Error::UnsupportedDTypeForOp(other, NAME).bt()),
         }
     };
 }
 
 impl Node {
-    const NAME: &'static str = "batch-norm";
-
     /// Puts the node behind its arguments.
     ///
     /// x and residual lie in the node's order, gamma and beta are contiguous and of x's parameter type.
@@ -138,20 +179,33 @@ impl Node {
 
     fn forward(
         &self,
-        x: (&CpuStorage, &Layout),
-        affine: Affine<(&CpuStorage, &Layout)>,
-        residual: Option<(&CpuStorage, &Layout)>,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (y, saved) = with_element!(x.0.dtype(), T => {
-            let [gamma, beta] = element::affine::<T>(affine)?;
-            let residual = residual.map(element::slice::<T>).transpose()?;
-            cpu::forward(self, element::slice::<T>(x)?, gamma, beta, residual)
-                .map_err(candle_core::Error::wrap)
-        })?;
-        if self.saved.set(saved).is_err() {
-            candle_core::bail!("{}: a node runs forward once", Self::NAME);
+        x: Argument<'_>,
+        affine: Affine<Argument<'_>>,
+        residual: Option<Argument<'_>>,
+    ) -> Result<(Storage, Shape)> {
+        let (y, saved) = with_site!(&self.device, site => with_element!(x.dtype(), T => {
+            self.forward_at::<_, T>(site, x, affine.arguments(), residual)
+        }))?;
+        if let Some(saved) = saved
+            && self.saved.set(saved).is_err()
+        {
+            candle_core::bail!("{NAME}: a node runs forward once");
         }
         Ok((y, Shape::from(self.order.dims())))
+    }
+
+    fn forward_at<S: Site, T: CandleElement>(
+        &self,
+        site: &S,
+        x: Argument<'_>,
+        affine: [Option<Argument<'_>>; 2],
+        residual: Option<Argument<'_>>,
+    ) -> Result<(Storage, Option<Saved>)> {
+        let [gamma, beta] = affine.map(|one| one.map(|one| site.read(one)).transpose());
+        let (gamma, beta) = (gamma?, beta?);
+        let residual = residual.map(|residual| site.read(residual)).transpose()?;
+        let affine = [gamma.as_deref(), beta.as_deref()];
+        kernels::forward::<S, T>(site, self, &*site.read(x)?, affine, residual.as_deref())
     }
 
     fn backward(
@@ -162,51 +216,60 @@ impl Node {
         dy: &Tensor,
     ) -> Result<Gradients> {
         let Some(saved) = self.saved.get() else {
-            candle_core::bail!("{}: backward before forward", Self::NAME)
+            candle_core::bail!("{NAME}: backward before forward")
         };
         let dy = dy.contiguous()?;
-        let gamma = match affine {
-            Affine::None => None,
-            Affine::Apart([gamma, _]) | Affine::Rows(gamma) => Some(gamma),
-        };
         let tracks_affine = match affine {
             Affine::None => false,
             Affine::Apart(both) => both.iter().any(|parameter| parameter.track_op()),
             Affine::Rows(rows) => rows.track_op(),
         };
-        let wanted = cpu::Wanted {
+        let wanted = kernels::Wanted {
             dx: x.track_op(),
             dresidual: residual.is_some_and(Tensor::track_op),
             daffine: tracks_affine,
         };
 
-        let (x_storage, x_at) = x.storage_and_layout();
-        let (dy_storage, dy_at) = dy.storage_and_layout();
-        let gamma_and_layout = gamma.map(Tensor::storage_and_layout);
-        let gamma_at = match &gamma_and_layout {
-            Some((storage, at)) => Some((on_cpu(storage)?, *at)),
-            None => None,
+        let gamma = match affine {
+            Affine::None => None,
+            Affine::Apart([gamma, _]) => Some(gamma.clone()),
+            Affine::Rows(rows) => Some(rows.get(0)?),
         };
-        let raw = with_element!(x.dtype(), T => {
-            let channels = self.order.problem().channels();
-            let gamma = gamma_at.map(element::slice::<<T as bn_core::Element>::Param>).transpose()?;
-            cpu::backward::<T>(
-                self,
-                saved,
-                element::slice((on_cpu(&x_storage)?, x_at))?,
-                element::slice((on_cpu(&dy_storage)?, dy_at))?,
-                gamma.map(|gamma| &gamma[..channels]),
-                wanted,
-            )
-            .map_err(candle_core::Error::wrap)
-        })?;
+        let gamma = gamma.as_ref();
+        let raw = with_site!(&self.device, site => with_element!(x.dtype(), T => {
+            self.backward_at::<_, T>(site, saved, [x, &dy], gamma, wanted)
+        }))?;
         self.gradients(raw, x, affine, residual)
+    }
+
+    fn backward_at<S: Site, T: CandleElement>(
+        &self,
+        site: &S,
+        saved: &Saved,
+        [x, dy]: [&Tensor; 2],
+        gamma: Option<&Tensor>,
+        wanted: kernels::Wanted,
+    ) -> Result<kernels::RawGradients> {
+        let [x, dy] = [x, dy].map(Held::new);
+        let [mean, inv_std] = [&saved.mean, &saved.inv_std].map(Held::new);
+        let [gamma, bits] = [gamma, saved.bits.as_ref()].map(|tensor| tensor.map(Held::new));
+        let gamma = gamma.as_ref().map(|gamma| gamma.read(site)).transpose()?;
+        let bits = bits.as_ref().map(|bits| bits.read(site)).transpose()?;
+        let passed = kernels::Passed {
+            x: &*x.read(site)?,
+            dy: &*dy.read(site)?,
+            gate: bits.as_deref().map_or(Gate::Open, Gate::Bits),
+            gamma: gamma.as_deref(),
+            mean: &*mean.read(site)?,
+            inv_std: &*inv_std.read(site)?,
+        };
+        kernels::backward::<S, T>(site, self, passed, wanted)
     }
 
     /// The kernels' results as tensors.
     fn gradients(
         &self,
-        raw: cpu::RawGradients,
+        raw: kernels::RawGradients,
         x: &Tensor,
         affine: Affine<&Tensor>,
         residual: Option<&Tensor>,
@@ -240,8 +303,8 @@ impl Node {
     /// Whether the statistics that normalise were a function of x.
     const fn dependence(&self) -> Dependence {
         match self.normalizer {
-            Normalizer::Batch(_) | Normalizer::BatchUncentred(_) => Dependence::Batch,
-            Normalizer::Fixed { .. } => Dependence::Fixed,
+            Normalizer::Batch(..) | Normalizer::BatchUncentred(_) => Dependence::Batch,
+            Normalizer::Running { .. } => Dependence::Fixed,
         }
     }
 }
@@ -252,26 +315,41 @@ pub(crate) fn batch_statistics(
     order: &MemoryOrder,
     batch: Batch,
     centred: bool,
-) -> Result<Saved> {
-    let (storage, at) = x.storage_and_layout();
-    let moments = with_element!(x.dtype(), T => {
-        let x = element::slice::<T>((on_cpu(&storage)?, at))?;
-        cpu::moments(*order.problem(), batch, x, centred).map_err(candle_core::Error::wrap)
-    })?;
-    Ok(Saved {
-        mean: moments.iter().map(|moments| moments.mean).collect(),
-        inv_std: moments.iter().map(|moments| moments.inv_std(batch.eps)).collect(),
-        bits: Vec::new(),
-        variance: moments.iter().map(|moments| batch.variance.of(moments)).collect(),
-    })
+) -> Result<BatchStatistics> {
+    let problem = *order.problem();
+    let moments = with_site!(x.device(), site => with_element!(x.dtype(), T => {
+        kernels::moments_of::<_, T>(site, problem, batch, x)
+    }))?;
+    let moments = if centred { moments } else { moments.about_zero()? };
+    let variance = moments.variance(batch.variance)?;
+    Ok(BatchStatistics { mean: moments.mean, variance })
 }
 
-/// The storage of a tensor that the layer has found to be on the CPU.
-fn on_cpu(storage: &Storage) -> Result<&CpuStorage> {
-    match storage {
-        Storage::Cpu(storage) => Ok(storage),
-        Storage::Cuda(_) | Storage::Metal(_) => {
-            candle_core::bail!("{}: all tensors must be on the device of x", Node::NAME)
-        }
+/// Why the layer does not compute on a device.
+pub(crate) fn no_kernels(location: DeviceLocation) -> bn_core::Error {
+    let reason = match location {
+        DeviceLocation::Cuda { gpu_id } => format!(
+            "x is on CUDA device {gpu_id}, and bn-cuda's kernels are not in this build; expected \
+             the CPU, or bn-candle's feature `cuda`. CandleBackend computes there with candle's own operations"
+        ),
+        other => format!(
+            "x is on {other:?}, for which the layer has no kernels; expected the CPU. CandleBackend \
+             computes there with candle's own operations"
+        ),
+    };
+    bn_core::Error::Unavailable { backend: "batch-norm layer", reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// candle gives out no tensor on a device that this build has not, so the words are tried alone.
+    #[test]
+    fn a_device_without_kernels_is_named() {
+        let cuda = no_kernels(DeviceLocation::Cuda { gpu_id: 1 }).to_string();
+        assert!(cuda.contains("CUDA device 1") && cuda.contains("bn-cuda's kernels are not in"));
+        let metal = no_kernels(DeviceLocation::Metal { gpu_id: 0 }).to_string();
+        assert!(metal.contains("Metal") && metal.contains("expected the CPU"), "{metal}");
     }
 }

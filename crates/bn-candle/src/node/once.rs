@@ -2,10 +2,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::op::BackpropOp;
 use candle_core::{
-    CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Storage, Tensor, Var,
+    CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor, Var,
 };
+
+use super::site::{constant, on_cpu, on_cuda};
 
 /// What a second differentiation answers.
 const NO_SECOND_ORDER: &str = "batch norm has no second-order gradient: \
@@ -16,12 +17,13 @@ const NO_SECOND_ORDER: &str = "batch norm has no second-order gradient: \
 /// With `guarded` it hangs on a variable of its own, so that candle, asked to differentiate something made
 /// of it, comes by here and gets an error. Without, candle would take it for a constant and leave
 /// its share out of the result without a word.
-pub(crate) fn gradient(values: CpuStorage, dims: &[usize], guarded: bool) -> Result<Tensor> {
+pub(crate) fn gradient(values: Storage, dims: &[usize], guarded: bool) -> Result<Tensor> {
     if !guarded {
-        return Ok(Tensor::from_storage(Storage::Cpu(values), dims, BackpropOp::none(), false));
+        return Ok(constant(values, dims));
     }
+    let device = values.device();
     let op = Once { values: Mutex::new(Some(values)), shape: Shape::from(dims) };
-    Var::zeros(1, DType::F32, &Device::Cpu)?.apply_op1(op)
+    Var::zeros(1, DType::F32, &device)?.apply_op1(op)
 }
 
 /// Whether the gradient that candle makes of ours for `arg` can be differentiated again.
@@ -36,8 +38,16 @@ pub(crate) fn outlives_backward(arg: &Tensor) -> bool {
 
 /// Hands over values that exist already: how a storage becomes a tensor with an operation behind it.
 struct Once {
-    values: Mutex<Option<CpuStorage>>,
+    values: Mutex<Option<Storage>>,
     shape: Shape,
+}
+
+impl Once {
+    fn take(&self) -> Result<(Storage, Shape)> {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let values = values.ok_or_else(|| candle_core::Error::msg("the gradient is taken"))?;
+        Ok((values, self.shape.clone()))
+    }
 }
 
 impl CustomOp1 for Once {
@@ -46,9 +56,11 @@ impl CustomOp1 for Once {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let values = values.ok_or_else(|| candle_core::Error::msg("the gradient is taken"))?;
-        Ok((values, self.shape.clone()))
+        on_cpu(self.take()?)
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        on_cuda(self.take()?)
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {

@@ -3,20 +3,27 @@
 //! candle's custom operations have at most three arguments. With a residual there are four, so gamma
 //! and beta then travel as the two rows of one tensor.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor,
+};
 
-use super::{Affine, Gradients, Node};
+use super::site::{on_cpu, on_cuda};
+use super::{Affine, Gradients, NAME, Node};
 
 /// x.
 pub(crate) struct Plain(pub(crate) Node);
 
 impl CustomOp1 for Plain {
     fn name(&self) -> &'static str {
-        Node::NAME
+        NAME
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, x_at: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.0.forward((x, x_at), Affine::None, None)
+        on_cpu(self.0.forward((x, x_at).into(), Affine::None, None)?)
+    }
+
+    fn cuda_fwd(&self, x: &CudaStorage, x_at: &Layout) -> Result<(CudaStorage, Shape)> {
+        on_cuda(self.0.forward((x, x_at).into(), Affine::None, None)?)
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
@@ -29,7 +36,7 @@ pub(crate) struct WithResidual(pub(crate) Node);
 
 impl CustomOp2 for WithResidual {
     fn name(&self) -> &'static str {
-        Node::NAME
+        NAME
     }
 
     fn cpu_fwd(
@@ -39,7 +46,25 @@ impl CustomOp2 for WithResidual {
         residual: &CpuStorage,
         residual_at: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        self.0.forward((x, x_at), Affine::None, Some((residual, residual_at)))
+        on_cpu(self.0.forward(
+            (x, x_at).into(),
+            Affine::None,
+            Some((residual, residual_at).into()),
+        )?)
+    }
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_at: &Layout,
+        residual: &CudaStorage,
+        residual_at: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        on_cuda(self.0.forward(
+            (x, x_at).into(),
+            Affine::None,
+            Some((residual, residual_at).into()),
+        )?)
     }
 
     fn bwd(
@@ -60,7 +85,7 @@ pub(crate) struct WithAffine(pub(crate) Node);
 
 impl CustomOp3 for WithAffine {
     fn name(&self) -> &'static str {
-        Node::NAME
+        NAME
     }
 
     fn cpu_fwd(
@@ -72,7 +97,27 @@ impl CustomOp3 for WithAffine {
         beta: &CpuStorage,
         beta_at: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        self.0.forward((x, x_at), Affine::Apart([(gamma, gamma_at), (beta, beta_at)]), None)
+        on_cpu(self.0.forward(
+            (x, x_at).into(),
+            Affine::Apart([(gamma, gamma_at).into(), (beta, beta_at).into()]),
+            None,
+        )?)
+    }
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_at: &Layout,
+        gamma: &CudaStorage,
+        gamma_at: &Layout,
+        beta: &CudaStorage,
+        beta_at: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        on_cuda(self.0.forward(
+            (x, x_at).into(),
+            Affine::Apart([(gamma, gamma_at).into(), (beta, beta_at).into()]),
+            None,
+        )?)
     }
 
     fn bwd(
@@ -94,7 +139,7 @@ pub(crate) struct WithAffineAndResidual(pub(crate) Node);
 
 impl CustomOp3 for WithAffineAndResidual {
     fn name(&self) -> &'static str {
-        Node::NAME
+        NAME
     }
 
     fn cpu_fwd(
@@ -106,8 +151,21 @@ impl CustomOp3 for WithAffineAndResidual {
         residual: &CpuStorage,
         residual_at: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let rows = Affine::Rows((affine, affine_at));
-        self.0.forward((x, x_at), rows, Some((residual, residual_at)))
+        let rows = Affine::Rows((affine, affine_at).into());
+        on_cpu(self.0.forward((x, x_at).into(), rows, Some((residual, residual_at).into()))?)
+    }
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_at: &Layout,
+        affine: &CudaStorage,
+        affine_at: &Layout,
+        residual: &CudaStorage,
+        residual_at: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let rows = Affine::Rows((affine, affine_at).into());
+        on_cuda(self.0.forward((x, x_at).into(), rows, Some((residual, residual_at).into()))?)
     }
 
     fn bwd(

@@ -1,11 +1,10 @@
 //! Gamma and beta as the two rows of one tensor.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::backend::{BackendDevice, BackendStorage};
+use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::element::slice;
-use super::on_cpu;
 use super::once::{gradient, outlives_backward};
+use super::site::owned;
 
 /// The rows, for a node that has no room for two arguments.
 ///
@@ -13,21 +12,18 @@ use super::once::{gradient, outlives_backward};
 /// where they are from: differentiated again they would count as constants.
 pub(super) struct Rows;
 
-/// Runs a body with `$p` standing for the parameter type of `$dtype`.
-macro_rules! with_parameter {
-    ($dtype:expr, $p:ident => $body:expr) => {
-        match $dtype {
-            DType::F32 => {
-                type $p = f32;
-                $body
-            }
-            DType::F64 => {
-                type $p = f64;
-                $body
-            }
-            other => Err(candle_core::Error::UnsupportedDTypeForOp(other, "batch-norm-rows").bt()),
-        }
-    };
+fn rows<B: BackendStorage<Device: BackendDevice<Storage = B>>>(
+    gamma: &B,
+    gamma_at: &Layout,
+    beta: &B,
+    beta_at: &Layout,
+) -> Result<(B, Shape)> {
+    let channels = gamma_at.shape().elem_count();
+    let shape = Shape::from((2, channels));
+    let mut rows = gamma.device().zeros_impl(&shape, gamma.dtype())?;
+    gamma.copy_strided_src(&mut rows, 0, gamma_at)?;
+    beta.copy_strided_src(&mut rows, channels, beta_at)?;
+    Ok((rows, shape))
 }
 
 impl CustomOp2 for Rows {
@@ -42,11 +38,17 @@ impl CustomOp2 for Rows {
         beta: &CpuStorage,
         beta_at: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let rows = with_parameter!(gamma.dtype(), P => {
-            let rows = [slice::<P>((gamma, gamma_at))?, slice::<P>((beta, beta_at))?];
-            Ok(P::to_cpu_storage_owned(rows.concat()))
-        })?;
-        Ok((rows, Shape::from((2, gamma_at.shape().elem_count()))))
+        rows(gamma, gamma_at, beta, beta_at)
+    }
+
+    fn cuda_fwd(
+        &self,
+        gamma: &CudaStorage,
+        gamma_at: &Layout,
+        beta: &CudaStorage,
+        beta_at: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        rows(gamma, gamma_at, beta, beta_at)
     }
 
     fn bwd(
@@ -56,18 +58,12 @@ impl CustomOp2 for Rows {
         _: &Tensor,
         rows: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let rows = rows.contiguous()?;
-        let (storage, at) = rows.storage_and_layout();
-        let channels = gamma.elem_count();
         let of = |parameter: &Tensor, row: usize| {
             if !parameter.track_op() {
                 return Ok(None);
             }
-            let values = with_parameter!(rows.dtype(), P => {
-                let rows = slice::<P>((on_cpu(&storage)?, at))?;
-                Ok(P::to_cpu_storage_owned(rows[row * channels..(row + 1) * channels].to_vec()))
-            })?;
-            gradient(values, &[channels], outlives_backward(parameter)).map(Some)
+            let values = owned(&rows.get(row)?.force_contiguous()?)?;
+            gradient(values, parameter.dims(), outlives_backward(parameter)).map(Some)
         };
         Ok((of(gamma, 0)?, of(beta, 1)?))
     }

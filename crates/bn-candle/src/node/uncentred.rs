@@ -4,73 +4,77 @@
 //! what [`normalize`](bn_core::BatchNormBackend::normalize) computes, and with Σdy taken as 0
 //! its gradient is that of [`backward_apply`](bn_core::BatchNormBackend::backward_apply).
 
-use bn_core::{
-    BackwardApply, Correction, Counts, Error, Gate, HostMemory, InOut, Normalize, Request,
-};
+use std::borrow::{Borrow, BorrowMut};
 
-use super::cpu::{Operands, RawGradients, Wanted, backend, daffine, moments, sums};
-use super::fresh::zeros;
-use super::{Batch, CpuElement, Node, Saved};
+use bn_core::{BackwardApply, Correction, Counts, InOut, Normalize, Problem, SavedTensor};
+use candle_core::Result;
+
+use super::kernels::{Operands, Passed, RawGradients, Wanted, daffine, moments, run, sums};
+use super::site::{Held, Site};
+use super::value::CandleElement;
+use super::{Batch, BatchStatistics, Report, Saved};
 
 /// Forward; the running variance takes mean(x²), by m/(m − 1) where it is unbiased.
-pub(super) fn forward<T: CpuElement>(
+pub(super) fn forward<S: Site, T: CandleElement>(
+    site: &S,
+    problem: Problem,
     batch: Batch,
-    operands: Operands<'_, T>,
-    node: &Node,
-) -> Result<Saved, Error> {
-    let problem = *node.order.problem();
-    let moments = moments(problem, batch, operands.io.input(), false)?;
-    let mean = vec![0.0; problem.channels()];
-    let inv_std: Vec<f64> = moments.iter().map(|moments| moments.inv_std(batch.eps)).collect();
+    operands: Operands<'_, S, T>,
+) -> Result<Saved> {
+    let about_mean = moments::<S, T>(site, problem, batch, operands.io.input())?;
+    let moments = about_mean.about_zero()?;
+    let inv_std = moments.inv_std(batch.eps)?;
+    let (held_mean, held_inv_std) = (Held::new(&moments.mean), Held::new(&inv_std));
     let request = Normalize {
         problem,
         io: operands.io,
-        mean: &mean[..],
-        inv_std: &inv_std[..],
+        mean: &*held_mean.read(site)?,
+        inv_std: &*held_inv_std.read(site)?,
         gamma: operands.gamma,
         beta: operands.beta,
         epilogue: operands.epilogue,
     };
-    backend::<T>().normalize(request.check()?)?;
-    let variance = moments.iter().map(|moments| batch.variance.of(moments)).collect();
-    Ok(Saved { mean, inv_std, bits: Vec::new(), variance })
+    run(request, |request| site.backend::<T>().normalize(request))?;
+    let variance = moments.variance(batch.variance)?;
+    let mean = moments.mean.clone();
+    let report = Report::Batch(BatchStatistics { mean: mean.clone(), variance });
+    Ok(Saved { mean, inv_std: inv_std.clone(), bits: None, report })
 }
 
 /// Backward: dx = (g − x̂·mean(g·x̂))·inv_std.
-pub(super) fn backward<T: CpuElement>(
-    node: &Node,
-    saved: &Saved,
-    x: &[T],
-    dy: &[T],
-    gate: Gate<'_, T, HostMemory>,
-    gamma: Option<&[T::Param]>,
+pub(super) fn backward<S: Site, T: CandleElement>(
+    site: &S,
+    problem: Problem,
+    passed: Passed<'_, S, T>,
     wanted: Wanted,
-) -> Result<RawGradients, Error> {
-    let problem = *node.order.problem();
-    let [sum_dy, sum_dy_xhat] = sums(node, saved, x, dy, gate)?;
-    let none = vec![0.0; problem.channels()];
-    let mut dx = zeros::<T>(problem.elements());
-    let mut dresidual = wanted.dresidual.then(|| zeros::<T>(problem.elements()));
+) -> Result<RawGradients> {
+    let [sum_dy, sum_dy_xhat] = sums(site, problem, &passed)?;
+    let none = site.zeros::<f64>(problem.channels())?;
+    let mut dx = site.fresh::<T>(problem.elements())?;
+    let elements = problem.elements();
+    let mut dresidual = wanted.dresidual.then(|| site.fresh::<T>(elements)).transpose()?;
+    let Passed { x, dy, gate, gamma, mean, inv_std } = passed;
     let request = BackwardApply {
         problem,
-        io: InOut::new(dy, &mut dx[..]),
+        io: InOut::new(dy, dx.borrow_mut()),
         gate,
-        dresidual: dresidual.as_deref_mut(),
-        inv_std: &saved.inv_std[..],
+        dresidual: dresidual.as_mut().map(BorrowMut::borrow_mut),
+        inv_std,
         gamma,
         correction: Correction::Batch {
-            saved: bn_core::SavedTensor::Input(x),
-            mean: &saved.mean[..],
-            sum_dy: &none[..],
-            sum_dy_xhat: &sum_dy_xhat[..],
+            saved: SavedTensor::Input(x),
+            mean,
+            sum_dy: none.borrow(),
+            sum_dy_xhat: sum_dy_xhat.borrow(),
             counts: &Counts::from(&problem),
             valid: None,
         },
     };
-    backend::<T>().backward_apply(request.check()?)?;
+    run(request, |request| site.backend::<T>().backward_apply(request))?;
+    let affine = || daffine::<S, T>(site, problem, [sum_dy, sum_dy_xhat]);
     Ok(RawGradients {
-        dx: wanted.dx.then(|| T::to_cpu_storage_owned(dx)),
-        dresidual: dresidual.map(T::to_cpu_storage_owned),
-        daffine: wanted.daffine.then(|| daffine::<T>(node, &sum_dy, &sum_dy_xhat)),
+        dx: wanted.dx.then(|| site.keep(dx)).transpose()?,
+        dresidual: dresidual.map(|dresidual| site.keep(dresidual)).transpose()?,
+        daffine: wanted.daffine.then(affine).transpose()?,
     })
 }
