@@ -1,5 +1,6 @@
 //! Backward: the two sums of each channel, and dx from them.
 
+use core::marker::PhantomData;
 use core::ops::Range;
 
 use bn_core::{Counts, Error, Layout, Problem, SavedTensor};
@@ -7,6 +8,7 @@ use bn_core::{Counts, Error, Layout, Problem, SavedTensor};
 use crate::channels_first::outputs::{Gradient, GradientSum};
 use crate::channels_first::short::{ShortRows, is_short};
 use crate::channels_first::strip::{Span, Step};
+use crate::channels_first::sums::SumRows;
 use crate::channels_first::{Given, Taken};
 use crate::channels_last::Table;
 use crate::engine::{Engine, Plan, Units};
@@ -172,6 +174,11 @@ pub(crate) fn backward<A: Access>(
                     && taken.dresidual.is_none()
                     && taken.mask.is_none();
                 engine.by_parts(&plan, true, &|tile| {
+                    if table.has_wide(tile.group, problem.channels()) {
+                        let apply =
+                            last::Apply::<A, false, false> { cut, tile, given, taken, table };
+                        return engine.run_seldom(last::RowByRow(apply));
+                    }
                     macro_rules! run {
                         ($plain:literal, $stream:literal) => {
                             engine.run(last::Apply::<A, $plain, $stream> {
@@ -240,7 +247,7 @@ impl<A: Access> Units for First<'_, A> {
             && self.statistics(&span.tile).any(is_marked)
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
-                engine.run(first::Apply::<A, _> {
+                engine.run_seldom(first::Apply::<A, _> {
                     cut,
                     tile: Tile { part, ..span.tile.clone() },
                     given,
@@ -252,8 +259,6 @@ impl<A: Access> Units for First<'_, A> {
             }
             write = None;
         }
-        let nowhere = [Shared::writing(&mut []); 2];
-        let sums = self.reducing.as_ref().map_or(nowhere, |reducing| reducing.sums);
         let mut sum = self.reducing.as_ref().zip(sum);
         if let Some((reducing, span)) = &sum
             && let Given { dy, through: Through::Everything, x: Some(x) } = reducing.given
@@ -261,40 +266,51 @@ impl<A: Access> Units for First<'_, A> {
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 let tile = Tile { part, ..span.tile.clone() };
-                let (dy, shifts) = (Some(dy), reducing.means);
+                let (dy, shifts, sums) = (Some(dy), reducing.means, reducing.sums);
                 engine.run(ShortRows::<A> { cut, tile, x, dy, shifts, sums });
             }
             sum = None;
         }
-        let sum = sum.filter(|(reducing, _)| reducing.given.x.is_some());
-        if sum.is_none() && write.is_none() {
-            return;
-        }
-        let (table, ahead, next) = (self.table, self.plan.ahead, self.plan.next);
-        macro_rules! run {
-            ($plain:literal, $stream:literal) => {{
-                let sum = sum.and_then(|(reducing, span)| {
+        let is_open = matches!(given.through, Through::Everything);
+        macro_rules! sums {
+            ($plain:literal) => {
+                sum.and_then(|(reducing, span)| {
                     let (Given { dy, through, x }, means) = (reducing.given, reducing.means);
-                    Some((span, GradientSum::<A, $plain> { dy, through, x: x?, means }))
-                });
-                let write = write
-                    .map(|(make, span)| (span, Gradient::<_, $plain> { given, taken: make.taken }));
+                    Some(SumRows::<A, _> {
+                        cut,
+                        span,
+                        sum: GradientSum::<A, $plain> { dy, through, x: x?, means },
+                        to: reducing.sums,
+                        ahead: self.plan.ahead,
+                        next: self.plan.next,
+                        access: PhantomData,
+                    })
+                })
+            };
+        }
+        let Some((make, span)) = write else {
+            return if is_open {
+                sums!(true).into_iter().for_each(|sum| engine.run(sum));
+            } else {
+                sums!(false).into_iter().for_each(|sum| engine.run(sum));
+            };
+        };
+        macro_rules! run {
+            ($plain:literal, $stream:literal) => {
                 engine.run(Step::<A, _, _, 6, $stream> {
                     cut,
-                    sum,
-                    write,
-                    table,
-                    sums,
-                    ahead,
-                    next,
+                    sum: sums!($plain),
+                    write: (span, Gradient::<_, $plain> { given, taken: make.taken }),
+                    table: self.table,
+                    ahead: self.plan.ahead_of_writes(self.reducing.is_some()),
+                    forwards: self.reducing.is_none(),
                 })
-            }};
+            };
         }
-        let is_open = matches!(given.through, Through::Everything);
         let plain = is_open
-            && write.as_ref().is_none_or(|(make, _)| {
-                given.x.is_some() && make.taken.dresidual.is_none() && make.taken.mask.is_none()
-            });
+            && given.x.is_some()
+            && make.taken.dresidual.is_none()
+            && make.taken.mask.is_none();
         match (plain, self.stream) {
             (false, false) => run!(false, false),
             (false, true) => run!(false, true),
@@ -360,10 +376,16 @@ impl<T: bn_core::Element, R: Real> Reducing<'_, T, R> {
         let (given, sums, means) = (self.given, self.sums, self.exact);
         match cut.problem.layout() {
             Layout::ChannelsFirst => {
-                engine.run(first::SumGradients::<Wide<T>> { cut, tile, given, means, sums });
+                engine.run_seldom(first::SumGradients::<Wide<T>> { cut, tile, given, means, sums });
             }
             Layout::ChannelsLast => {
-                engine.run(last::SumGradients::<Wide<T>, false> { cut, tile, given, means, sums });
+                engine.run_seldom(last::SumGradients::<Wide<T>, false> {
+                    cut,
+                    tile,
+                    given,
+                    means,
+                    sums,
+                });
             }
         }
     }

@@ -24,6 +24,13 @@ const STRIP: usize = 6400;
 /// The same where nothing is summed, and so nothing has to stay in a cache.
 const LONG_STRIP: usize = 64 << 10;
 
+/// The same in tensors that are in a cache: a unit of one long row is found in the first-level cache when it
+/// is written, and short rows are better in long runs.
+const NEAR_STRIP: usize = 16 << 10;
+
+/// Bytes of one operand that such a unit has at most, so that the second-level cache holds it.
+const NEAR_UNIT: usize = 256 << 10;
+
 /// Tensors of fewer bytes are in a cache: nothing is gained by asking for their lines in advance.
 const NEAR: usize = 2 << 20;
 
@@ -56,16 +63,31 @@ pub(crate) fn last_level_cache() -> usize {
 pub(crate) struct Plan {
     pub(crate) cut: Cut,
     pub(crate) workers: usize,
+    /// Bytes of an element.
+    size: usize,
     /// Channels of a unit.
     width: usize,
     /// How many bytes ahead memory is asked for.
     pub(crate) ahead: usize,
+    /// Whether a unit is written while the next is summed.
+    in_step: bool,
     /// How many channels lie between the units that a thread takes one after the other, if it and the
     /// others take turns.
     pub(crate) next: usize,
 }
 
 impl Plan {
+    /// How many bytes ahead of what is written memory is asked for: where units have been summed and are not
+    /// summed in step, the unit that is summed next.
+    pub(crate) fn ahead_of_writes(&self, summed: bool) -> usize {
+        let problem = &self.cut.problem;
+        if summed && self.ahead > 0 && problem.spatial() <= SHORT_ROW {
+            2 * self.next * problem.spatial() * self.size
+        } else {
+            self.ahead
+        }
+    }
+
     fn unit(&self, unit: usize) -> Tile {
         let channels = self.cut.problem.channels();
         let across = channels.div_ceil(self.width);
@@ -106,13 +128,15 @@ impl Engine {
     pub(crate) fn plan(&self, cut: Cut, size: usize, operands: usize, both: bool) -> Plan {
         let problem = cut.problem;
         let bytes = problem.elements() * size;
-        let workers = self.team.workers(bytes * operands);
+        let (workers, far) = (self.team.workers(bytes * operands), bytes > NEAR);
         let width = match problem.layout() {
             Layout::ChannelsLast => problem.channels(),
             Layout::ChannelsFirst if cut.cuts_rows() => 1,
             Layout::ChannelsFirst => {
                 let short = problem.spatial() <= SHORT_ROW;
-                let strip = if short {
+                let strip = if !far && both {
+                    NEAR_STRIP.min(NEAR_UNIT / problem.group_batch())
+                } else if short {
                     STRIP / 2
                 } else if both {
                     STRIP
@@ -120,12 +144,12 @@ impl Engine {
                     LONG_STRIP
                 };
                 // Enough units that threads finish together.
-                let most = (problem.channels() / (4 * workers)).max(1);
-                width(problem.spatial() * size, strip).min(most)
+                let most = if workers == 1 { CHANNELS } else { problem.channels() / (4 * workers) };
+                width(problem.spatial() * size, strip).min(most.max(1))
             }
         };
-        let ahead = if bytes > NEAR { 4096 } else { 0 };
-        Plan { cut, workers, width, ahead, next: width * workers }
+        let ahead = if far { 4096 } else { 0 };
+        Plan { cut, workers, size, width, ahead, in_step: far, next: width * workers }
     }
 
     /// Whether outputs of that size bypass the cache: those of which the next layer would find little there,
@@ -133,11 +157,16 @@ impl Engine {
     ///
     /// At half of the cache, 4096×1024 and 32×2048×7×7 took twice the time of a copy past a cache of 32 MiB.
     pub(crate) fn streams(&self, elements: usize, size: usize) -> bool {
-        elements * size * 4 > self.cache
+        self.level.streams() && elements * size * 4 > self.cache
     }
 
     pub(crate) fn run(&self, kernel: impl Kernel) {
         self.level.run(kernel);
+    }
+
+    /// The same for a kernel that few tensors need.
+    pub(crate) fn run_seldom(&self, kernel: impl Kernel) {
+        self.level.run_seldom(kernel);
     }
 
     /// Runs an operation in channels-first.
@@ -159,7 +188,15 @@ impl Engine {
                 let tasks = units * parts;
                 team.each(workers, tasks, |task| work.step(None, part(tasks - 1 - task)));
             }
-        } else if work.sums() && work.writes() {
+        } else if work.sums() && work.writes() && !plan.in_step {
+            (0..units).for_each(|unit| work.begin(&plan.unit(unit)));
+            team.each(workers, units, |unit| {
+                let unit = plan.unit(unit);
+                work.step(whole(unit.clone()), None);
+                work.settle(&unit);
+                work.step(None, whole(unit));
+            });
+        } else if plan.in_step && work.sums() && work.writes() {
             team.chain(workers, units, |next, before| {
                 let next = next.map(|unit| plan.unit(unit));
                 if let Some(unit) = &next {

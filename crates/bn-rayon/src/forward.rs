@@ -1,5 +1,6 @@
 //! Forward: moments, and the normalisation with them or with others.
 
+use core::marker::PhantomData;
 use core::ops::Range;
 
 use bn_core::{Counts, Error, Layout, Problem};
@@ -7,6 +8,7 @@ use bn_core::{Counts, Error, Layout, Problem};
 use crate::channels_first::outputs::{Deviations, Normalized};
 use crate::channels_first::short::{ShortRows, is_short};
 use crate::channels_first::strip::{Span, Step};
+use crate::channels_first::sums::SumRows;
 use crate::channels_last::Table;
 use crate::engine::{Engine, Plan, Units};
 use crate::run::Finish;
@@ -186,7 +188,7 @@ impl<A: Access> Units for First<'_, A> {
             && self.statistics(&span.tile).any(is_marked)
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
-                engine.run(first::Normalize::<A, _> {
+                engine.run_seldom(first::Normalize::<A, _> {
                     cut,
                     tile: Tile { part, ..span.tile.clone() },
                     io: apply.io,
@@ -196,33 +198,32 @@ impl<A: Access> Units for First<'_, A> {
             }
             write = None;
         }
-        if sum.is_none() && write.is_none() {
-            return;
-        }
-        let nowhere = [Shared::writing(&mut []); 2];
-        let sums = self.taking.as_ref().map_or(nowhere, |taking| taking.sums);
-        let sum = sum.map(|(Taking { moments, shift, .. }, span)| {
-            (span, Deviations::<A> { x: moments.x, shift: *shift })
+        let sum = sum.map(|(taking, span)| SumRows::<A, _> {
+            cut,
+            span,
+            sum: Deviations { x: taking.moments.x, shift: taking.shift },
+            to: taking.sums,
+            ahead: self.plan.ahead,
+            next: self.plan.next,
+            access: PhantomData,
         });
-        let (table, ahead, next) = (self.table, self.plan.ahead, self.plan.next);
+        let Some((apply, span)) = write else {
+            return sum.into_iter().for_each(|sum| engine.run(sum));
+        };
         macro_rules! run {
             ($finish:literal, $stream:literal) => {{
-                let write = write.map(|(apply, span)| {
-                    (span, Normalized::<_, $finish> { io: apply.io, finish: apply.finish })
-                });
+                let (io, finish) = (apply.io, apply.finish);
                 engine.run(Step::<A, _, _, 4, $stream> {
                     cut,
                     sum,
-                    write,
-                    table,
-                    sums,
-                    ahead,
-                    next,
+                    write: (span, Normalized::<_, $finish> { io, finish }),
+                    table: self.table,
+                    ahead: self.plan.ahead_of_writes(self.taking.is_some()),
+                    forwards: self.taking.is_none(),
                 })
             }};
         }
-        let finish = write.as_ref().is_some_and(|(apply, _)| apply.finish.is_some());
-        match (finish, self.stream) {
+        match (apply.finish.is_some(), self.stream) {
             (false, false) => run!(false, false),
             (false, true) => run!(false, true),
             (true, false) => run!(true, false),
@@ -394,6 +395,10 @@ fn write_last<A: Access>(
     tile: Tile,
 ) {
     let (io, finish) = (apply.io, apply.finish);
+    if table.has_wide(tile.group, cut.problem.channels()) {
+        let normalize = last::Normalize::<A, true, false> { cut, tile, io, finish, table };
+        return engine.run_seldom(last::RowByRow(normalize));
+    }
     macro_rules! run {
         ($finish:literal, $stream:literal) => {
             engine.run(last::Normalize::<A, $finish, $stream> { cut, tile, io, finish, table })

@@ -17,6 +17,9 @@ pub(crate) struct Team {
     pub(crate) alone: usize,
 }
 
+/// The next task for a thread, until there is none.
+type Next<'a> = dyn Fn() -> Option<usize> + 'a;
+
 impl Team {
     pub(crate) fn new(pool: Option<Arc<ThreadPool>>) -> Self {
         Self { pool, alone: ALONE }
@@ -40,7 +43,7 @@ impl Team {
         if workers.min(tasks) <= 1 {
             return (0..tasks).for_each(work);
         }
-        self.share(workers, tasks, |next| {
+        self.share(workers, tasks, &|next| {
             while let Some(task) = next() {
                 work(task);
             }
@@ -55,7 +58,7 @@ impl Team {
         tasks: usize,
         work: impl Fn(Option<usize>, Option<usize>) + Sync,
     ) {
-        self.share(workers, tasks, |next| {
+        self.share(workers, tasks, &|next| {
             let mut before = None;
             loop {
                 let task = next();
@@ -68,13 +71,9 @@ impl Team {
         });
     }
 
-    /// Gives out tasks to that many threads.
-    fn share(
-        &self,
-        workers: usize,
-        tasks: usize,
-        thread: impl Fn(&dyn Fn() -> Option<usize>) + Sync,
-    ) {
+    /// Gives out tasks to that many threads. Not generic: rayon's joins would be compiled again for every
+    /// kind of task.
+    fn share(&self, workers: usize, tasks: usize, thread: &(dyn Fn(&Next<'_>) + Sync)) {
         let next = AtomicUsize::new(0);
         let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&task| task < tasks);
         let worker = || thread(&take);
@@ -87,7 +86,7 @@ impl Team {
 }
 
 /// Calls `worker` that many times at once, on a tree of joins, which unlike a scope allocates nothing.
-fn fan_out(times: usize, worker: &(impl Fn() + Sync)) {
+fn fan_out(times: usize, worker: &(dyn Fn() + Sync)) {
     if times <= 1 {
         worker();
     } else {

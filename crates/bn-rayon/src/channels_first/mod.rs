@@ -3,6 +3,7 @@
 pub(crate) mod outputs;
 pub(crate) mod short;
 pub(crate) mod strip;
+pub(crate) mod sums;
 
 use bn_core::{DType, Element, Layout};
 

@@ -5,9 +5,10 @@
 //! lanes for every row, and those of a channel are added at the end.
 
 use super::strip::{FEW_STRIPS, SHORT_ROW, SPREAD};
-use crate::channels_last::{Columns, add_rows};
+use crate::channels_last::{Ahead, Columns, add_rows};
+use crate::run::{each_vector, load};
 use crate::shared::Shared;
-use crate::simd::{Access, Kernel, Simd, Vector};
+use crate::simd::{Access, Kernel, Simd, Vector, total};
 use crate::tile::{Cut, Tile};
 
 /// Strips that are summed together.
@@ -65,20 +66,30 @@ impl<A: Access, const GRADIENT: bool> Columns<A> for Strips<A, GRADIENT> {
         row: usize,
         c: usize,
         count: usize,
-        ahead: usize,
     ) -> (A::Vec<S>, A::Vec<S>) {
-        let at = self.first + row * self.stride + c;
-        simd.prefetch(self.x.at(at + ahead).cast());
+        let at = self.element(row, c);
         // SAFETY: the caller's.
-        let d = unsafe { crate::run::load::<A, S>(simd, self.x.at(at), count) }.sub(high);
+        let d = unsafe { load::<A, S>(simd, self.x.at(at), count) }.sub(high);
         if !GRADIENT {
             // Lanes beyond the strip are not stored.
             return (d, d);
         }
-        simd.prefetch(self.dy.at(at + ahead).cast());
         // SAFETY: the same.
-        let dy = unsafe { crate::run::load::<A, S>(simd, self.dy.at(at), count) };
+        let dy = unsafe { load::<A, S>(simd, self.dy.at(at), count) };
         (dy, d.sub(low))
+    }
+
+    #[inline(always)]
+    fn element(&self, row: usize, c: usize) -> usize {
+        self.first + row * self.stride + c
+    }
+
+    #[inline(always)]
+    fn ask<S: Simd>(&self, simd: S, element: usize) {
+        simd.prefetch(self.x.at(element).cast());
+        if GRADIENT {
+            simd.prefetch(self.dy.at(element).cast());
+        }
     }
 }
 
@@ -114,7 +125,7 @@ impl<A: Access> Kernel for ShortRows<'_, A> {
             let mut n = samples.start;
             while n < samples.end {
                 let rows = (n, samples.end.min(n + STRIPS));
-                let ahead = [0, STRIPS * stride];
+                let ahead = Ahead::by(STRIPS * stride);
                 // SAFETY: samples and channels of the tile, and as many sums as columns.
                 unsafe {
                     if self.dy.is_some() {
@@ -131,21 +142,30 @@ impl<A: Access> Kernel for ShortRows<'_, A> {
                 self.tile.part * problem.statistics() + self.tile.group * problem.channels();
             for (from, to) in sums.iter().zip(self.sums) {
                 for (values, c) in from.0.chunks_exact(spatial).zip(channels.clone()) {
+                    // SAFETY: all its values.
+                    let sum = unsafe { across::<S>(simd, values.as_ptr(), spatial) };
                     // SAFETY: the place of this tile's part and channel, which no other tile has.
-                    unsafe { to.set(place + c, across(values)) };
+                    unsafe { to.set(place + c, sum) };
                 }
             }
         }
     }
 }
 
-/// The sum of a channel's columns, in four chains.
-fn across(values: &[f64]) -> f64 {
-    let mut sums = [0.0; 4];
-    for four in values.chunks(4) {
-        for (sum, value) in sums.iter_mut().zip(four) {
-            *sum += value;
-        }
-    }
-    (sums[0] + sums[1]) + (sums[2] + sums[3])
+/// The sum of a channel's columns.
+///
+/// # Safety
+///
+/// `len` values can be read.
+#[inline(always)]
+unsafe fn across<S: Simd>(simd: S, values: *const f64, len: usize) -> f64 {
+    let mut sum = S::F64::splat(simd, 0.0);
+    each_vector!(S::F64::LANES, 0, len, |at, count| {
+        // SAFETY: `at + count` is at most `len`.
+        sum = sum.add(unsafe { load::<f64, S>(simd, values.add(at), count) });
+    });
+    let mut lanes = [0.0; 8];
+    // SAFETY: the array has 8 lanes.
+    unsafe { sum.store(lanes.as_mut_ptr()) };
+    total(lanes)
 }

@@ -9,10 +9,11 @@
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
+use super::CHANNELS;
 use super::outputs::{BitSink, Output, Row, Sum};
-use crate::run::{BLOCK, in_chains};
+use super::sums::SumRows;
 use crate::shared::Shared;
-use crate::simd::{Access, Kernel, Simd, Vector, first_lanes, total};
+use crate::simd::{Access, Kernel, Simd, Vector, first_lanes};
 use crate::tile::{Cut, Tile};
 
 /// Rows of at most so many values are written with coefficients spread over the strip: 7×7 has three
@@ -36,24 +37,23 @@ pub(crate) struct Span {
     pub(crate) strips: Range<usize>,
 }
 
-/// Sums one span and writes another, in step.
+/// Writes a span, and beside it sums another, in step.
 pub(crate) struct Step<'a, A: Access, Q, W, const N: usize, const STREAM: bool> {
     pub(crate) cut: &'a Cut,
-    pub(crate) sum: Option<(Span, Q)>,
-    pub(crate) write: Option<(Span, W)>,
+    pub(crate) sum: Option<SumRows<'a, A, Q>>,
+    pub(crate) write: (Span, W),
     /// The coefficients of each statistic.
     pub(crate) table: [Shared<A::Scalar>; N],
-    /// Where sums go, by part and statistic.
-    pub(crate) sums: [Shared<f64>; 2],
-    /// How many bytes ahead memory is asked for; 0 where tensors are in the cache.
+    /// How many bytes ahead memory is asked for where nothing is summed; 0 where tensors are in the cache.
     pub(crate) ahead: usize,
-    /// How many channels further on the unit lies that this thread takes next.
-    pub(crate) next: usize,
+    /// Whether strips are written from the first: what has been summed is written from the last, which is
+    /// still in the cache.
+    pub(crate) forwards: bool,
 }
 
 /// A row of a span.
 #[inline(always)]
-fn row_of(cut: &Cut, tile: &Tile, strip: usize, c: usize) -> Row {
+pub(super) fn row_of(cut: &Cut, tile: &Tile, strip: usize, c: usize) -> Row {
     let problem = cut.problem;
     let (n, columns) = cut.strip(tile.group, strip);
     let row = n * problem.channels() + c;
@@ -71,20 +71,35 @@ where
     Q: Sum<A>,
     W: Output<A, N>,
 {
+    const STREAMS: bool = STREAM;
+
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let mut left = self.write.as_ref().map_or(0..0, |(span, _)| span.strips.clone());
         let mut space = MaybeUninit::uninit();
         let spread = self.spread(&mut space);
-        match &self.sum {
-            Some((span, sum)) => self.sum_span(simd, span, *sum, &mut left, spread),
-            None => {
-                while let Some(strip) = left.next_back() {
-                    self.cursor(simd, spread, Some(strip)).finish(simd);
+        let mut left = self.write.0.strips.clone();
+        let mut acc = [const { MaybeUninit::uninit() }; CHANNELS];
+        let mut sums = self.sum.as_ref().map(|sum| sum.begin(simd, &mut acc));
+        // One loop and one place where vectors are written: each is some hundreds of instructions.
+        loop {
+            let strip = if self.forwards { left.next() } else { left.next_back() };
+            let summing = sums.as_mut().is_some_and(|sums| sums.next_strip(simd));
+            if strip.is_none() && !summing {
+                break;
+            }
+            let mut cursor = self.cursor(simd, spread, strip);
+            loop {
+                let vectors = match &mut sums {
+                    Some(sums) if summing => sums.next_block(simd),
+                    _ => None,
+                };
+                cursor.advance(simd, vectors.unwrap_or(usize::MAX));
+                if vectors.is_none() {
+                    break;
                 }
             }
         }
-        if STREAM && self.write.is_some() {
+        if STREAM {
             simd.fence();
         }
     }
@@ -96,92 +111,11 @@ where
     Q: Sum<A>,
     W: Output<A, N>,
 {
-    /// Sums a span; the strips of `left` are written beside it, from the last: what their sums have
-    /// read last is still in the cache.
-    #[inline(always)]
-    fn sum_span<S: Simd>(
-        &self,
-        simd: S,
-        span: &Span,
-        sum: Q,
-        left: &mut Range<usize>,
-        spread: *const A::Scalar,
-    ) {
-        let (cut, tile) = (self.cut, &span.tile);
-        let channels = tile.channels.len();
-        let first_statistic = tile.group * cut.problem.channels() + tile.channels.start;
-        // Not cleared as a whole: a unit of one channel has less to do than that takes.
-        let mut acc = [const { MaybeUninit::<[S::F64; 2]>::uninit() }; super::CHANNELS];
-        let mut begins = true;
-        for strip in span.strips.clone() {
-            let mut cursor = self.cursor(simd, spread, left.next_back());
-            let mut row = row_of(cut, tile, strip, tile.channels.start);
-            let ahead = Ahead::new(self, span, strip, row.len * channels);
-            let mut done = 0;
-            for (i, acc) in acc.iter_mut().enumerate().take(channels) {
-                let held = sum.hold(simd, first_statistic + i);
-                let mut both = if begins {
-                    [S::F64::splat(simd, 0.0); 2]
-                } else {
-                    // SAFETY: written by an earlier strip of this part.
-                    unsafe { acc.assume_init() }
-                };
-                let mut from = 0;
-                while from < row.len {
-                    let len = (row.len - from).min(BLOCK * A::Vec::<S>::LANES);
-                    if self.ahead > 0 {
-                        ahead.ask::<A, Q, S>(simd, sum, done, len);
-                    }
-                    if len == BLOCK * A::Vec::<S>::LANES {
-                        // The length is a constant here, and the loop unrolled.
-                        let len = BLOCK * A::Vec::<S>::LANES;
-                        // SAFETY: values of the row.
-                        unsafe { add_block::<A, Q, S>(simd, sum, held, row, from, len, &mut both) };
-                    } else {
-                        // SAFETY: the same.
-                        unsafe { add_block::<A, Q, S>(simd, sum, held, row, from, len, &mut both) };
-                    }
-                    cursor.advance(simd, len.div_ceil(A::Vec::<S>::LANES));
-                    from += len;
-                    done += len;
-                }
-                acc.write(both);
-                row.step(cut);
-            }
-            cursor.finish(simd);
-            begins = cut.ends_part(strip);
-            if begins {
-                self.write_sums::<S>(tile, cut.part_of(strip), &acc[..channels]);
-            }
-        }
-        while let Some(strip) = left.next_back() {
-            self.cursor(simd, spread, Some(strip)).finish(simd);
-        }
-    }
-
-    /// Writes the sums of a part to its place.
-    #[inline(always)]
-    fn write_sums<S: Simd>(&self, tile: &Tile, part: usize, acc: &[MaybeUninit<[S::F64; 2]>]) {
-        let problem = self.cut.problem;
-        let first = part * problem.statistics() + tile.group * problem.channels();
-        for (c, acc) in tile.channels.clone().zip(acc) {
-            // SAFETY: every channel of a strip has been written.
-            let acc = unsafe { acc.assume_init() };
-            for (acc, sums) in acc.iter().zip(self.sums) {
-                let mut lanes = [0.0; 8];
-                // SAFETY: the array has 8 lanes.
-                unsafe { acc.store(lanes.as_mut_ptr()) };
-                // SAFETY: the place of this part and channel, which no other span has.
-                unsafe { sums.set(first + c, total(lanes)) };
-            }
-        }
-    }
-
     /// Writes the coefficients of each value of a strip to `space`, where rows are short and strips many,
     /// and returns where they are, each [`SPREAD`] places behind the one before; null where they are not.
     #[inline(always)]
     fn spread(&self, space: &mut MaybeUninit<Spread<A::Scalar, N>>) -> *const A::Scalar {
-        let Some((span, output)) = &self.write else { return core::ptr::null() };
+        let (span, output) = &self.write;
         let (row, channels) = (self.cut.problem.spatial(), span.tile.channels.len());
         if row > SHORT_ROW
             || row * channels + 16 > SPREAD
@@ -216,10 +150,8 @@ where
         spread: *const A::Scalar,
         strip: Option<usize>,
     ) -> Cursor<A, W, S, N, STREAM> {
-        let Some(((span, output), strip)) = self.write.as_ref().zip(strip) else {
-            return Cursor::nothing(simd, self.table);
-        };
-        let tile = &span.tile;
+        let Some(strip) = strip else { return Cursor::nothing(simd, self.table) };
+        let (Span { tile, .. }, output) = &self.write;
         let row = row_of(self.cut, tile, strip, tile.channels.start);
         Cursor {
             output: Some(*output),
@@ -238,78 +170,6 @@ where
         }
         .begun(simd)
     }
-}
-
-/// Where the sums of a strip ask for memory: as many values ahead as the step says, in the order in
-/// which strips are summed.
-struct Ahead {
-    first: usize,
-    skip: usize,
-    len: usize,
-    second: usize,
-}
-
-impl Ahead {
-    #[inline(always)]
-    fn new<A: Access, Q, W, const N: usize, const STREAM: bool>(
-        step: &Step<'_, A, Q, W, N, STREAM>,
-        span: &Span,
-        strip: usize,
-        len: usize,
-    ) -> Self {
-        let values = step.ahead / size_of::<A::Stored>();
-        if values == 0 {
-            return Self { first: 0, skip: 0, len, second: 0 };
-        }
-        let place = |further: usize| {
-            let (mut strip, mut c) = (strip + further, span.tile.channels.start);
-            if strip >= span.strips.end {
-                strip = span.strips.start + (strip - span.strips.end) % span.strips.len();
-                c += step.next;
-            }
-            row_of(step.cut, &span.tile, strip, c).element
-        };
-        let further = values / len;
-        Self { first: place(further), skip: values % len, len, second: place(further + 1) }
-    }
-
-    /// Asks for the lines of `len` values, `done` values into the strip.
-    #[inline(always)]
-    fn ask<A: Access, Q: Sum<A>, S: Simd>(&self, simd: S, sum: Q, done: usize, len: usize) {
-        let at = self.skip + done;
-        let at = if at < self.len { self.first + at } else { self.second + at - self.len };
-        let line = 64 / size_of::<A::Stored>();
-        for i in (0..len).step_by(line) {
-            sum.prefetch(simd, at + i);
-        }
-    }
-}
-
-/// Adds the values of a row from `from` on, at most [`BLOCK`] vectors.
-///
-/// # Safety
-///
-/// The row has them.
-#[inline(always)]
-unsafe fn add_block<A: Access, Q: Sum<A>, S: Simd>(
-    simd: S,
-    sum: Q,
-    held: Q::Held<S>,
-    row: Row,
-    from: usize,
-    len: usize,
-    acc: &mut [S::F64; 2],
-) {
-    let zero = A::Vec::<S>::splat(simd, A::Scalar::default());
-    let (mut first, mut second) = ([zero; 2], [zero; 2]);
-    in_chains!(A::Vec::<S>::LANES, len, |chain, at, count| {
-        // SAFETY: `count` values of the row.
-        let (one, other) = unsafe { sum.lanes(simd, held, row, from + at, count) };
-        first[chain] = first[chain].add(one);
-        second[chain] = one.mul_add(other, second[chain]);
-    });
-    acc[0] = acc[0].add(first[0].add(first[1]).fold());
-    acc[1] = acc[1].add(second[0].add(second[1]).fold());
 }
 
 /// Where a strip is written, vector by vector, across the ends of its rows.
@@ -523,11 +383,5 @@ impl<A: Access, W: Output<A, N>, S: Simd, const N: usize, const STREAM: bool>
         self.row.byte += self.problem.1;
         self.row_end = self.row.element + self.row.len;
         self.begin_row(simd);
-    }
-
-    /// Writes what is left.
-    #[inline(always)]
-    fn finish(mut self, simd: S) {
-        self.advance(simd, usize::MAX);
     }
 }

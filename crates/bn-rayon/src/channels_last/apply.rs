@@ -6,7 +6,7 @@ use bn_core::{Element, passes};
 
 use super::sums::pass_of;
 use super::table::{LoadLanes, Table, period};
-use super::{AHEAD, T0, piece, until_aligned};
+use super::{AHEAD, RowByRow, T0, piece, until_aligned};
 use crate::channels_first::{Given, Taken};
 use crate::run::{Pass, Stage, Through, each_vector, gradient, load, passed, store, store_as};
 use crate::shared::Shared;
@@ -39,20 +39,24 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
         dresidual: *mut A::Stored,
     ) {
         let channels = self.cut.problem.channels();
-        let first = self.table.first(self.tile.group, channels);
+        let (table, first) = (self.table.lanes, self.table.first(self.tile.group, channels));
         each_vector!(A::Vec::<S>::LANES, piece.start, piece.end, |c, count| {
-            let k = self.table.lanes.map(|lanes| {
+            // No closure: it would be compiled without the instruction set.
+            let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 6];
+            for (k, lanes) in k.iter_mut().zip(table) {
                 // SAFETY: `count` channels from c have coefficients.
-                unsafe { A::Scalar::load::<A, S>(simd, lanes.at(first + c), count) }
-            });
+                *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(first + c), count) };
+            }
             for row in 0..R {
                 let at = (r + row) * channels;
                 let pass = pass_of(self.given.through, channels, r + row);
                 // SAFETY: `count` channels from c of that row, in this and all that follow.
                 let dy = unsafe { passed::<A, S>(simd, self.given.dy.at(at), pass, c, count) };
-                let x = self.given.x.filter(|_| self.is_valid(r + row));
-                // SAFETY: the same.
-                let x = x.map(|x| unsafe { load::<A, S>(simd, x.at(at + c), count) });
+                let x = match self.given.x.filter(|_| self.is_valid(r + row)) {
+                    // SAFETY: the same.
+                    Some(x) => Some(unsafe { load::<A, S>(simd, x.at(at + c), count) }),
+                    None => None,
+                };
                 let dx_lanes = gradient::<A, S>(dy, x, k, u32::MAX);
                 let place = row * piece.len() + c - piece.start;
                 if !dresidual.is_null() {
@@ -71,7 +75,21 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
         // SAFETY: a position of the tile.
         self.taken.mask.is_none_or(|mask| unsafe { mask.get(row) } != 0)
     }
+}
 
+impl<A: Access> Kernel for RowByRow<Apply<'_, A, false, false>> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self(apply) = self;
+        let (channels, group) = (apply.cut.problem.channels(), apply.tile.group);
+        let wide = apply.table.wide_of(group, channels);
+        for r in apply.cut.rows(&apply.tile) {
+            apply.row_with_exceptions(simd, r, group * channels, wide);
+        }
+    }
+}
+
+impl<A: Access> Apply<'_, A, false, false> {
     /// One row in which some channels need `f64`; see [`Normalize::row_with_exceptions`].
     #[inline(always)]
     fn row_with_exceptions<S: Simd>(
@@ -119,21 +137,17 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
 }
 
 impl<A: Access, const PLAIN: bool, const STREAM: bool> Kernel for Apply<'_, A, PLAIN, STREAM> {
+    const STREAMS: bool = STREAM;
+
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let channels = self.cut.problem.channels();
         let rows = self.cut.rows(&self.tile);
-        let wide = self.table.wide_of(self.tile.group, channels);
         let all = 0..channels;
         let Taken { dx, dresidual, .. } = self.taken;
         let direct = |at| dresidual.map_or(core::ptr::null_mut(), |dresidual| dresidual.at(at));
-        if !wide.is_empty() {
-            for r in rows {
-                self.row_with_exceptions(simd, r, self.tile.group * channels, wide);
-            }
-            return;
-        }
-        if !matches!(self.given.through, Through::Bits(_)) && self.taken.mask.is_none() {
+        let by_rows = matches!(self.given.through, Through::Bits(_)) || self.taken.mask.is_some();
+        if PLAIN || !by_rows {
             return self.flat(simd, rows.start * channels, rows.end * channels);
         }
         if !STREAM {

@@ -7,11 +7,14 @@ mod table;
 
 pub(crate) use apply::Apply;
 pub(crate) use normalize::Normalize;
-pub(crate) use sums::{Columns, SumDeviations, SumGradients, add_rows};
+pub(crate) use sums::{Ahead, Columns, SumDeviations, SumGradients, add_rows};
 pub(crate) use table::{Table, padded, tabulate};
 
 use crate::run::Stage;
 use crate::simd::{Access, Simd, Vector};
+
+/// A kernel for tiles in which some channels need `f64`: row by row, those apart.
+pub(crate) struct RowByRow<K>(pub(crate) K);
 
 /// How many bytes ahead of what is written memory is asked for.
 const AHEAD: usize = 4096;

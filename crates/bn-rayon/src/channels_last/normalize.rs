@@ -5,7 +5,7 @@ use core::ops::Range;
 use bn_core::{Element, passes, relu};
 
 use super::table::{LoadLanes, Table, period};
-use super::{AHEAD, T0, piece, until_aligned};
+use super::{AHEAD, RowByRow, T0, piece, until_aligned};
 use crate::run::{End, Finish, Stage, each_vector, finish, load, store, store_as};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector};
@@ -37,12 +37,14 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
         let channels = self.cut.problem.channels();
         let at = |row: usize| (r + row) * channels;
         let pitch = piece.len();
-        let first = self.table.first(self.tile.group, channels);
+        let (table, first) = (self.table.lanes, self.table.first(self.tile.group, channels));
         each_vector!(A::Vec::<S>::LANES, piece.start, piece.end, |c, count| {
-            let k = self.table.lanes.map(|lanes| {
+            // No closure: it would be compiled without the instruction set.
+            let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 4];
+            for (k, lanes) in k.iter_mut().zip(table) {
                 // SAFETY: `count` channels from c have coefficients.
-                unsafe { A::Scalar::load::<A, S>(simd, lanes.at(first + c), count) }
-            });
+                *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(first + c), count) };
+            }
             for row in 0..R {
                 // SAFETY: `count` channels from c of that row, in this and all that follow.
                 let x = unsafe { load::<A, S>(simd, self.io.0.at(at(row) + c), count) };
@@ -72,21 +74,15 @@ fn end_of<T: Element>(finish: &Finish<T>, channels: usize, row: usize) -> End<T>
 impl<A: Access, const FINISH: bool, const STREAM: bool> Kernel
     for Normalize<'_, A, FINISH, STREAM>
 {
+    const STREAMS: bool = STREAM;
+
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let channels = self.cut.problem.channels();
         let rows = self.cut.rows(&self.tile);
-        let wide = self.table.wide_of(self.tile.group, channels);
-        let first = self.tile.group * channels;
         let all = 0..channels;
         let y = self.io.1;
-        if !wide.is_empty() {
-            for r in rows {
-                self.row_with_exceptions(simd, r, first, wide);
-            }
-            return;
-        }
-        if self.finish.bits.is_none() {
+        if !FINISH || self.finish.bits.is_none() {
             return self.flat(simd, rows.start * channels, rows.end * channels);
         }
         if !STREAM {
@@ -134,7 +130,19 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Kernel
     }
 }
 
-impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH, STREAM> {
+impl<A: Access> Kernel for RowByRow<Normalize<'_, A, true, false>> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self(normalize) = self;
+        let (channels, group) = (normalize.cut.problem.channels(), normalize.tile.group);
+        let wide = normalize.table.wide_of(group, channels);
+        for r in normalize.cut.rows(&normalize.tile) {
+            normalize.row_with_exceptions(simd, r, group * channels, wide);
+        }
+    }
+}
+
+impl<A: Access> Normalize<'_, A, true, false> {
     /// One row in which some channels need `f64`: vectors between them, those apart.
     #[inline(always)]
     fn row_with_exceptions<S: Simd>(

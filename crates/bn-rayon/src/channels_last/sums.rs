@@ -22,6 +22,10 @@ const CHAIN: usize = 4;
 /// Bytes of a chunk, all operands together, if it is more than four rows.
 const CHUNK: usize = 16 << 10;
 
+/// Bytes of rows of which the next chunk is asked for as it lies in memory; those of four longer rows fill a
+/// chunk, and are asked for as they are summed.
+const SHORT: usize = 2 << 10;
+
 /// How many bytes ahead a row of a larger chunk is asked for.
 const NEAR: usize = 1024;
 
@@ -77,8 +81,7 @@ pub(crate) trait Columns<A: Access> {
     /// The tile has these channels.
     unsafe fn hold<S: Simd>(&self, simd: S, c: usize, count: usize) -> Self::Held<S>;
 
-    /// a and b of `count` channels of a row from `c` on, a multiple of 8. Asks for the lines of an element
-    /// `ahead` values further on.
+    /// a and b of `count` channels of a row from `c` on, a multiple of 8.
     ///
     /// # Safety
     ///
@@ -90,8 +93,60 @@ pub(crate) trait Columns<A: Access> {
         row: usize,
         c: usize,
         count: usize,
-        ahead: usize,
     ) -> (A::Vec<S>, A::Vec<S>);
+
+    /// The element at which a value lies.
+    fn element(&self, row: usize, c: usize) -> usize;
+
+    /// Asks for the lines of an element, which need not be one.
+    fn ask<S: Simd>(&self, simd: S, element: usize);
+}
+
+/// Which memory is asked for while some rows are summed: with an element e, element (e & mask) + at.
+/// In numbers, for a choice at every vector costs more than asking.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    mask: usize,
+    at: usize,
+    /// What `at` grows by with each vector.
+    step: usize,
+    /// How many values lie between these rows and the next, where memory is asked for along rows; or 0.
+    rows: usize,
+}
+
+impl Ahead {
+    /// So many values behind each.
+    #[inline(always)]
+    pub(crate) fn by(values: usize) -> Self {
+        Self { mask: usize::MAX, at: values, step: 0, rows: 0 }
+    }
+
+    /// So many values behind each in the same rows, and at their end the beginning of the next ones.
+    #[inline(always)]
+    fn along(values: usize, rows: usize) -> Self {
+        Self { rows, ..Self::by(values) }
+    }
+
+    /// From an element on, vector by vector: in whichever order rows are summed, memory is read as it lies,
+    /// which the prefetchers of the next caches follow.
+    #[inline(always)]
+    fn from(at: usize, lanes: usize) -> Self {
+        Self { mask: 0, at, step: lanes, rows: 0 }
+    }
+
+    /// The same where channels from `c` on are summed.
+    #[inline(always)]
+    fn past(self, c: usize, channels: &Range<usize>) -> Self {
+        let is_last = self.rows > 0 && c + self.at >= channels.end;
+        Self { at: if is_last { self.at + self.rows - channels.len() } else { self.at }, ..self }
+    }
+
+    #[inline(always)]
+    fn next(&mut self, element: usize) -> usize {
+        let asked = (element & self.mask) + self.at;
+        self.at += self.step;
+        asked
+    }
 }
 
 /// Adds `W` vectors of each of some rows, channels from `c` on; of the only vector the first `count` lanes.
@@ -106,7 +161,7 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize>(
     rows: (usize, usize),
     c: usize,
     count: usize,
-    ahead: usize,
+    ahead: &mut Ahead,
     to: [*mut f64; 2],
 ) {
     let lanes = A::Vec::<S>::LANES;
@@ -127,7 +182,8 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize>(
                 for (w, (chains, held)) in chains.iter_mut().zip(&held).enumerate() {
                     let c = c + w * lanes;
                     // SAFETY: the same.
-                    let (a, b) = unsafe { columns.lanes(simd, *held, $row, c, count, ahead) };
+                    let (a, b) = unsafe { columns.lanes(simd, *held, $row, c, count) };
+                    columns.ask(simd, ahead.next(columns.element($row, c)));
                     *chains = [chains[0].add(a), a.mul_add(b, chains[1])];
                 }
             };
@@ -156,8 +212,7 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize>(
     }
 }
 
-/// Adds the values of some rows. Asks for the rows `far` values further on, or, where `near` is not 0, for
-/// what lies so many values further in these and then for those.
+/// Adds the values of some rows.
 ///
 /// # Safety
 ///
@@ -168,29 +223,25 @@ pub(crate) unsafe fn add_rows<A: Access, S: Simd>(
     columns: &impl Columns<A>,
     channels: &Range<usize>,
     rows: (usize, usize),
-    [near, far]: [usize; 2],
+    given: Ahead,
     to: [*mut f64; 2],
 ) {
     let (lanes, end) = (A::Vec::<S>::LANES, channels.end);
+    let mut ahead = given;
     let mut c = channels.start;
     while c < end {
-        // The same rows further on, where a chunk is large, and at their end the next rows' beginning.
-        let ahead = if near == 0 {
-            far
-        } else if c + near < end {
-            near
-        } else {
-            near + far - channels.len()
-        };
+        if given.rows > 0 {
+            ahead = given.past(c, channels);
+        }
         if c + WIDTH * lanes <= end {
             // SAFETY: the caller's, in this and all that follow.
-            unsafe { downwards::<A, S, WIDTH>(simd, columns, rows, c, lanes, ahead, to) };
+            unsafe { downwards::<A, S, WIDTH>(simd, columns, rows, c, lanes, &mut ahead, to) };
             c += WIDTH * lanes;
             continue;
         }
         let count = lanes.min(end - c);
         // SAFETY: the same.
-        unsafe { downwards::<A, S, 1>(simd, columns, rows, c, count, ahead, to) };
+        unsafe { downwards::<A, S, 1>(simd, columns, rows, c, count, &mut ahead, to) };
         c += count;
     }
 }
@@ -208,12 +259,20 @@ fn add_tile<A: Access, S: Simd>(
     let row = cut.problem.channels() * size_of::<A::Stored>() * operands;
     let height = (CHUNK / row / CHAIN * CHAIN).max(CHAIN);
     let rows = cut.rows(tile);
+    let (lanes, channels) = (A::Vec::<S>::LANES, cut.problem.channels());
+    // Rows of one pair are summed as they lie anyway.
+    let is_short = channels > WIDTH * lanes && row / operands <= SHORT;
+    let further = height * channels;
     let mut r = rows.start;
     while r < rows.end {
         let next = rows.end.min(r + height);
-        let near = if height * row > CHUNK { NEAR / size_of::<A::Stored>() } else { 0 };
-        let near = if near < cut.problem.channels() { near } else { 0 };
-        let ahead = [near, height * cut.problem.channels()];
+        let ahead = if height * row > CHUNK {
+            Ahead::along(NEAR / size_of::<A::Stored>(), further)
+        } else if is_short {
+            Ahead::from(r * channels + further, lanes)
+        } else {
+            Ahead::by(further)
+        };
         // SAFETY: rows of the tile; the sums are what `clear` says.
         unsafe { add_rows::<A, S>(simd, columns, &tile.channels, (r, next), ahead, to) };
         r = next;
@@ -248,13 +307,21 @@ impl<A: Access> Columns<A> for SumDeviations<'_, A> {
         row: usize,
         c: usize,
         count: usize,
-        ahead: usize,
     ) -> (A::Vec<S>, A::Vec<S>) {
-        let at = row * self.cut.problem.channels() + c;
-        simd.prefetch(self.x.at(at + ahead).cast());
+        let at = self.element(row, c);
         // SAFETY: the caller's.
         let d = unsafe { load::<A, S>(simd, self.x.at(at), count) }.sub(shift);
         (d, d)
+    }
+
+    #[inline(always)]
+    fn element(&self, row: usize, c: usize) -> usize {
+        row * self.cut.problem.channels() + c
+    }
+
+    #[inline(always)]
+    fn ask<S: Simd>(&self, simd: S, element: usize) {
+        simd.prefetch(self.x.at(element).cast());
     }
 }
 
@@ -269,8 +336,9 @@ impl<A: Access> Kernel for SumDeviations<'_, A> {
         for r in cut.rows(tile) {
             // SAFETY: the position of a row of the tile.
             if unsafe { mask.get(r) } != 0 {
+                let ahead = Ahead::by(cut.problem.channels());
                 // SAFETY: the row; the sums are what `clear` says.
-                unsafe { add_rows::<A, S>(simd, &self, &tile.channels, (r, r + 1), [0; 2], to) };
+                unsafe { add_rows::<A, S>(simd, &self, &tile.channels, (r, r + 1), ahead, to) };
             }
         }
     }
@@ -312,19 +380,27 @@ impl<A: Access, const PLAIN: bool> Columns<A> for (SumGradients<'_, A, PLAIN>, S
         row: usize,
         c: usize,
         count: usize,
-        ahead: usize,
     ) -> (A::Vec<S>, A::Vec<S>) {
         let (channels, Given { dy, through, .. }, x) =
             (self.0.cut.problem.channels(), self.0.given, self.1);
         let at = row * channels;
-        simd.prefetch(x.at(at + c + ahead).cast());
-        simd.prefetch(dy.at(at + c + ahead).cast());
         let pass = if PLAIN { Pass::Everything } else { pass_of(through, channels, row) };
         // SAFETY: the caller's.
         let dy = unsafe { passed::<A, S>(simd, dy.at(at), pass, c, count) };
         // SAFETY: the same.
         let x = unsafe { load::<A, S>(simd, x.at(at + c), count) };
         (dy, x.sub(high).sub(low))
+    }
+
+    #[inline(always)]
+    fn element(&self, row: usize, c: usize) -> usize {
+        row * self.0.cut.problem.channels() + c
+    }
+
+    #[inline(always)]
+    fn ask<S: Simd>(&self, simd: S, element: usize) {
+        simd.prefetch(self.1.at(element).cast());
+        simd.prefetch(self.0.given.dy.at(element).cast());
     }
 }
 

@@ -99,6 +99,11 @@ impl<R: Real, const N: usize> Table<'_, R, N> {
         group * (period(channels) + PADDING)
     }
 
+    /// Whether any of a group needs `f64`.
+    pub(crate) fn has_wide(&self, group: usize, channels: usize) -> bool {
+        !self.wide_of(group, channels).is_empty()
+    }
+
     /// Those of a group that need `f64`.
     pub(super) fn wide_of(&self, group: usize, channels: usize) -> &[(usize, [f64; N])] {
         let first = self.wide.partition_point(|(statistic, _)| *statistic < group * channels);

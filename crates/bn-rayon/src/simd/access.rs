@@ -40,41 +40,20 @@ pub(crate) trait Access: Copy + Send + Sync + 'static {
     /// # Safety
     ///
     /// As [`Vector::load_first`].
-    #[inline(always)]
-    unsafe fn load_first<S: Simd>(
-        simd: S,
-        from: *const Self::Stored,
-        count: usize,
-    ) -> Self::Vec<S> {
-        let mut buffer = [Self::Stored::default(); 16];
-        for (i, value) in buffer.iter_mut().enumerate().take(count) {
-            // SAFETY: the caller lets the first `count` values be read.
-            *value = unsafe { *from.add(i) };
-        }
-        // SAFETY: the buffer holds as many values as any vector has lanes.
-        unsafe { Self::load(simd, buffer.as_ptr()) }
-    }
+    unsafe fn load_first<S: Simd>(simd: S, from: *const Self::Stored, count: usize)
+    -> Self::Vec<S>;
 
     /// Stores the first lanes.
     ///
     /// # Safety
     ///
     /// As [`Vector::store_first`].
-    #[inline(always)]
     unsafe fn store_first<S: Simd>(
         simd: S,
         value: Self::Vec<S>,
         to: *mut Self::Stored,
         count: usize,
-    ) {
-        let mut buffer = [Self::Stored::default(); 16];
-        // SAFETY: the buffer holds as many values as any vector has lanes.
-        unsafe { Self::store::<S, false>(simd, value, buffer.as_mut_ptr()) };
-        for (i, &value) in buffer.iter().enumerate().take(count) {
-            // SAFETY: the caller lets the first `count` values be written.
-            unsafe { *to.add(i) = value };
-        }
-    }
+    );
 }
 
 macro_rules! direct {
@@ -135,6 +114,21 @@ macro_rules! half {
                 // SAFETY: the caller's; both half types are `repr(transparent)` over `u16`.
                 unsafe { simd.$store(value, to.cast(), STREAM) }
             }
+            #[inline(always)]
+            unsafe fn load_first<S: Simd>(simd: S, from: *const $type, count: usize) -> S::F32 {
+                // SAFETY: the caller's.
+                let halves = unsafe { simd.load_halves(from.cast(), count) };
+                // SAFETY: there are 16.
+                unsafe { simd.$load(halves.as_ptr()) }
+            }
+            #[inline(always)]
+            unsafe fn store_first<S: Simd>(simd: S, value: S::F32, to: *mut $type, count: usize) {
+                let mut halves = [0; 16];
+                // SAFETY: there is room for 16.
+                unsafe { simd.$store(value, halves.as_mut_ptr(), false) };
+                // SAFETY: the caller's.
+                unsafe { simd.store_halves(halves, to.cast(), count) }
+            }
         }
     };
 }
@@ -186,5 +180,33 @@ impl<T: Element> Access for Wide<T> {
         unsafe { value.store(lanes.as_mut_ptr()) };
         // SAFETY: the caller lets 8 values be written.
         unsafe { to.cast::<[T; 8]>().write(lanes.map(T::from_f64)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first<S: Simd>(simd: S, from: *const T, count: usize) -> S::F64 {
+        match T::DTYPE {
+            bn_core::DType::F32 => {
+                // SAFETY: the caller's, and the type is the one that it is.
+                return unsafe { S::F32::load_first(simd, from.cast(), count) }.widen()[0];
+            }
+            // SAFETY: the same.
+            bn_core::DType::F64 => return unsafe { S::F64::load_first(simd, from.cast(), count) },
+            _ => {}
+        }
+        // SAFETY: the same.
+        let halves = unsafe { simd.load_halves(from.cast(), count) };
+        // SAFETY: there are more than 8.
+        unsafe { Self::load(simd, halves.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_first<S: Simd>(_: S, value: S::F64, to: *mut T, count: usize) {
+        let mut lanes = [0.0; 8];
+        // SAFETY: the array has 8 lanes.
+        unsafe { value.store(lanes.as_mut_ptr()) };
+        for (i, &lane) in lanes.iter().enumerate().take(count) {
+            // SAFETY: the caller lets the first `count` values be written.
+            unsafe { to.add(i).write(T::from_f64(lane)) };
+        }
     }
 }

@@ -87,6 +87,22 @@ impl Simd for Avx512 {
         // SAFETY: as this method's contract, and `new`'s for the instruction set.
         unsafe { put(halves, to, stream) }
     }
+
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u16, count: usize) -> [u16; 16] {
+        // SAFETY: the caller lets the lanes of the mask be read; others are not touched.
+        let halves = op!(_mm256_maskz_loadu_epi16(first_lanes(count) as __mmask16, from.cast()));
+        // SAFETY: both are 32 bytes, and any bits are a `u16`.
+        unsafe { core::mem::transmute::<__m256i, [u16; 16]>(halves) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_halves(self, halves: [u16; 16], to: *mut u16, count: usize) {
+        // SAFETY: both are 32 bytes.
+        let halves = unsafe { core::mem::transmute::<[u16; 16], __m256i>(halves) };
+        // SAFETY: the caller lets the lanes of the mask be written; others are not touched.
+        op!(_mm256_mask_storeu_epi16(to.cast(), first_lanes(count) as __mmask16, halves));
+    }
 }
 
 /// Stores 16 values of 16 bits.

@@ -22,6 +22,9 @@ enum Kind {
 
 /// Something to run on a level.
 pub(crate) trait Kernel {
+    /// Whether it stores past the cache. The portable level has no such stores, and no code for them.
+    const STREAMS: bool = false;
+
     /// Runs it. Inlined into a function that is compiled for the level.
     fn run<S: Simd>(self, simd: S);
 }
@@ -69,7 +72,12 @@ impl Level {
         self.0 != Kind::Portable
     }
 
-    pub(crate) fn run(self, kernel: impl Kernel) {
+    /// Whether stores can bypass the cache.
+    pub(crate) fn streams(self) -> bool {
+        matches!(self.0, Kind::Avx512 | Kind::Avx2)
+    }
+
+    pub(crate) fn run<K: Kernel>(self, kernel: K) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is made only where the CPU has its features.
@@ -77,6 +85,20 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is made only where the CPU has its features.
             Kind::Avx2 => unsafe { avx2(kernel) },
+            _ if K::STREAMS => unreachable!("nobody asks for stores that the level lacks"),
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => kernel.run(Portable::<true>),
+            _ => kernel.run(Portable::<false>),
+        }
+    }
+
+    /// The same for a kernel that few tensors need: compiled for AVX2 where the level is AVX-512, which gives
+    /// the same bits, and so once less.
+    pub(crate) fn run_seldom(self, kernel: impl Kernel) {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level is made only where the CPU has its features, and AVX-512 only with AVX2.
+            Kind::Avx512 | Kind::Avx2 => unsafe { avx2(kernel) },
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => kernel.run(Portable::<true>),
             _ => kernel.run(Portable::<false>),

@@ -90,7 +90,47 @@ pub(crate) trait Simd: Copy {
     ///
     /// 16 values can be written at `to`, which for `stream` is a multiple of 32 bytes.
     unsafe fn store_bf16(self, value: Self::F32, to: *mut u16, stream: bool);
+
+    /// Loads the first `count` of 16 values of 16 bits, zeros behind them.
+    ///
+    /// # Safety
+    ///
+    /// `count` values, fewer than 16, can be read at `from`.
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u16, count: usize) -> [u16; 16] {
+        let (mut halves, mut at) = ([0; 16], 0);
+        for piece in PIECES {
+            if count & piece != 0 {
+                // SAFETY: the pieces up to here are at most `count`.
+                unsafe {
+                    halves.as_mut_ptr().add(at).copy_from_nonoverlapping(from.add(at), piece);
+                }
+                at += piece;
+            }
+        }
+        halves
+    }
+
+    /// Stores the first `count` of 16 values of 16 bits.
+    ///
+    /// # Safety
+    ///
+    /// `count` values, fewer than 16, can be written at `to`.
+    #[inline(always)]
+    unsafe fn store_halves(self, halves: [u16; 16], to: *mut u16, count: usize) {
+        let mut at = 0;
+        for piece in PIECES {
+            if count & piece != 0 {
+                // SAFETY: the pieces up to here are at most `count`.
+                unsafe { to.add(at).copy_from_nonoverlapping(halves.as_ptr().add(at), piece) };
+                at += piece;
+            }
+        }
+    }
 }
+
+/// Any number below 16 is a sum of these: four copies at most, where one by one there are fifteen.
+const PIECES: [usize; 4] = [8, 4, 2, 1];
 
 /// A vector of lanes. Masks are integers, bit i for lane i.
 pub(crate) trait Vector: Copy {
