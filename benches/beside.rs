@@ -45,9 +45,8 @@ fn compare(plan: &Path, selection: &Selection) -> anyhow::Result<()> {
             process::exit(130);
         }
     })?;
-    let cases: Vec<_> = selection.cases().into_iter().map(|(case, _)| case).collect();
     let stop = || stopped.load(Ordering::SeqCst);
-    beside::run(&plan, &cases, &stop, &mut |line| {
+    beside::run(&plan, selection, &stop, &mut |line| {
         println!("{}", serde_json::to_string(line).expect("a line is plain data"));
     })
 }

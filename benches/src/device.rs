@@ -12,10 +12,9 @@ use crate::Operation;
 
 type Owned<M, E> = <M as Memory>::Owned<E>;
 
-/// The buffers of an operation in a backend's memory, allocated before any clock runs.
+/// The buffers of all operations on one problem in a backend's memory, allocated before any clock runs.
 #[expect(missing_debug_implementations, reason = "buffers may be on a device")]
 pub struct Workload<T: Element, M: Memory> {
-    operation: Operation,
     problem: Problem,
     input: Owned<M, T>,
     second_input: Owned<M, T>,
@@ -37,32 +36,31 @@ pub struct Workload<T: Element, M: Memory> {
 const PATTERN: usize = 1 << 20;
 
 impl<T: Element, M: Memory> Workload<T, M> {
-    /// The buffers of an operation.
+    /// The buffers of a problem.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`] and what else the memory returns.
-    pub fn new(memory: &M, operation: Operation, problem: Problem) -> Result<Self, Error> {
-        let (reads, writes) = (operation.traffic().reads, operation.traffic().writes);
-        let length = |is_used: bool| if is_used { problem.elements() } else { 1 };
-        let tensor = |seed: usize, is_used| {
+    pub fn new(memory: &M, problem: Problem) -> Result<Self, Error> {
+        let length = problem.elements();
+        let tensor = |seed: usize| {
             let noise = |index: usize| ((index * 2_654_435_761 + seed) >> 7) % 4096;
-            let pattern: Vec<T> = (0..PATTERN.min(length(is_used)))
+            let pattern: Vec<T> = (0..PATTERN.min(length))
                 .map(|index| T::from_f64(noise(index) as f64 / 1024.0 - 2.0))
                 .collect();
-            let values: Vec<T> = pattern.iter().copied().cycle().take(length(is_used)).collect();
+            let mut values = pattern.repeat(length / pattern.len());
+            values.extend_from_slice(&pattern[..length % pattern.len()]);
             memory.upload(&values)
         };
         let parameters =
             |value: f64| memory.upload(&vec![T::Param::from_f64(value); problem.channels()]);
         let statistics = |value: f64| memory.upload(&vec![value; problem.statistics()]);
         Ok(Self {
-            operation,
             problem,
-            input: tensor(1, true)?,
-            second_input: tensor(2, reads > 1)?,
-            output: memory.alloc(length(writes > 0))?,
-            second_output: memory.alloc(length(writes > 1))?,
+            input: tensor(1)?,
+            second_input: tensor(2)?,
+            output: memory.alloc(length)?,
+            second_output: memory.alloc(length)?,
             // Every other element passes.
             bits: memory.upload(&vec![0x55; problem.bits_len()])?,
             gamma: parameters(1.25)?,
@@ -84,17 +82,18 @@ impl<T: Element, M: Memory> Workload<T, M> {
     /// What the backend returns.
     pub fn run(
         &mut self,
+        operation: Operation,
         backend: &(impl BatchNormBackend<T, Memory = M> + ?Sized),
     ) -> Result<(), Error> {
-        match self.operation {
+        match operation {
             Operation::Training | Operation::TrainingRelu | Operation::TrainingAddRelu => {
-                self.training(backend)
+                self.training(operation, backend)
             }
             Operation::Inference | Operation::InferenceRelu | Operation::InferenceAddRelu => {
-                self.inference(backend)
+                self.inference(operation, backend)
             }
             Operation::Backward | Operation::BackwardRelu | Operation::BackwardAddRelu => {
-                self.backward(backend)
+                self.backward(operation, backend)
             }
             Operation::Moments => {
                 let [mean, m2] = self.sums.each_mut().map(BorrowMut::borrow_mut);
@@ -135,6 +134,7 @@ impl<T: Element, M: Memory> Workload<T, M> {
 
     fn training(
         &mut self,
+        operation: Operation,
         backend: &(impl BatchNormBackend<T, Memory = M> + ?Sized),
     ) -> Result<(), Error> {
         let [mean, var] = self.running.each_mut().map(BorrowMut::borrow_mut);
@@ -152,7 +152,7 @@ impl<T: Element, M: Memory> Workload<T, M> {
                 momentum: Momentum::New(0.1),
                 variance: RunningVariance::Unbiased,
             }),
-            epilogue: epilogue(self.operation, residual, Some(self.bits.borrow_mut())),
+            epilogue: epilogue(operation, residual, Some(self.bits.borrow_mut())),
             ..ForwardTraining::new(self.problem, io, saved)
         };
         backend.forward_training(request.check()?)
@@ -160,6 +160,7 @@ impl<T: Element, M: Memory> Workload<T, M> {
 
     fn inference(
         &mut self,
+        operation: Operation,
         backend: &(impl BatchNormBackend<T, Memory = M> + ?Sized),
     ) -> Result<(), Error> {
         let [mean, var] = self.running.each_ref().map(Borrow::borrow);
@@ -168,7 +169,7 @@ impl<T: Element, M: Memory> Workload<T, M> {
         let request = ForwardInference {
             gamma: Some(self.gamma.borrow()),
             beta: Some(self.beta.borrow()),
-            epilogue: epilogue(self.operation, self.second_input.borrow(), None),
+            epilogue: epilogue(operation, self.second_input.borrow(), None),
             ..ForwardInference::new(self.problem, io, statistics)
         };
         backend.forward_inference(request.check()?)
@@ -176,11 +177,12 @@ impl<T: Element, M: Memory> Workload<T, M> {
 
     fn backward(
         &mut self,
+        operation: Operation,
         backend: &(impl BatchNormBackend<T, Memory = M> + ?Sized),
     ) -> Result<(), Error> {
         let [dgamma, dbeta] = self.gradients.each_mut().map(BorrowMut::borrow_mut);
-        let is_gated = self.operation != Operation::Backward;
-        let has_residual = self.operation == Operation::BackwardAddRelu;
+        let is_gated = operation != Operation::Backward;
+        let has_residual = operation == Operation::BackwardAddRelu;
         let io = InOut::new(self.input.borrow(), self.output.borrow_mut());
         let saved = SavedTensor::Input(self.second_input.borrow());
         let (mean, inv_std) = (self.mean.borrow(), self.inv_std.borrow());
@@ -247,10 +249,9 @@ mod tests {
         let backend = bn::open::<bf16>("naive", &bn::Options::default()).unwrap();
         for layout in Layout::ALL {
             let problem = Problem::new(&[3, 5, 7], layout).unwrap();
+            let mut workload = Workload::<bf16, HostMemory>::new(&HostMemory, problem).unwrap();
             for operation in Operation::ALL {
-                let mut workload =
-                    Workload::<bf16, HostMemory>::new(&HostMemory, operation, problem).unwrap();
-                workload.run(&*backend).unwrap();
+                workload.run(operation, &*backend).unwrap();
             }
         }
     }

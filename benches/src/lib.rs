@@ -13,6 +13,7 @@
 //! | `BN_BENCH_THREADS` | numbers, or `all` for every core | `1,all` |
 //! | `BN_BENCH_SHAPES` | parts of names: `resnet50`, `/32x`, `tiny/8x16x32x32`; `all` | the nine of `docs/performance.md` |
 //! | `BN_BENCH_FILTER` | parts of a benchmark's whole id | everything |
+//! | `BN_BENCH_SWEEP` | `1`: also one shape in growing batches, up to 1 GB | shapes of networks alone |
 //! | `BN_BENCH_QUICK` | `1`: few shapes, few rounds, for a first look | thorough |
 //!
 //! Three programs measure. `operations` is a set of criterion benchmarks: the statistics of each
@@ -34,6 +35,7 @@ mod operation;
 pub mod protocol;
 pub mod rounds;
 mod selection;
+mod sizes;
 pub mod subject;
 mod workload;
 

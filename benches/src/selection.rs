@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use bn_conformance::shapes::{self, Shape};
 use bn_core::{DType, Layout};
 
-use crate::{Case, Operation};
+use crate::{Case, Operation, sizes};
 
 /// The shapes that are measured unless others are named: large ones of each kind, and two that fit in
 /// the cache.
@@ -48,6 +48,7 @@ pub struct Selection {
     threads: Vec<usize>,
     shapes: Vec<&'static Shape>,
     filter: Vec<String>,
+    sweeps: bool,
     quick: bool,
     notes: Vec<String>,
 }
@@ -67,7 +68,12 @@ impl Selection {
             let text = variable(name).filter(|text| !text.trim().is_empty());
             text.map(|text| text.split(',').map(|word| word.trim().to_owned()).collect())
         };
-        let quick = variable("BN_BENCH_QUICK").is_some_and(|value| !["", "0"].contains(&&*value));
+        let is_set = |name: &str| variable(name).is_some_and(|value| !["", "0"].contains(&&*value));
+        let (quick, sweeps) = (is_set("BN_BENCH_QUICK"), is_set("BN_BENCH_SWEEP"));
+        let mut shapes = shapes(list("BN_BENCH_SHAPES"), quick)?;
+        if sweeps {
+            shapes.extend(sizes::all());
+        }
         let named_backends: Option<Vec<String>> = list("BN_BENCH_BACKENDS");
         let (backends, mut notes) = backends(named_backends.as_deref())?;
         let selection = Self {
@@ -95,8 +101,9 @@ impl Selection {
                 |dtype| dtype.name(),
             )?,
             threads: threads(list("BN_BENCH_THREADS"))?,
-            shapes: shapes(list("BN_BENCH_SHAPES"), quick)?,
+            shapes,
             filter: list("BN_BENCH_FILTER").unwrap_or_default(),
+            sweeps,
             quick,
             notes: Vec::new(),
         };
@@ -108,6 +115,12 @@ impl Selection {
     #[must_use]
     pub const fn is_quick(&self) -> bool {
         self.quick
+    }
+
+    /// Whether sizes are measured beside shapes of networks.
+    #[must_use]
+    pub const fn sweeps(&self) -> bool {
+        self.sweeps
     }
 
     /// What was left out without having been asked for, and why.
@@ -132,7 +145,7 @@ impl Selection {
             for &layout in self.layouts_of(shape) {
                 for &dtype in &self.dtypes {
                     for &operation in &self.operations {
-                        for &threads in &self.threads {
+                        for &threads in self.threads_of(shape) {
                             cases.push(Case { operation, layout, dtype, threads, shape });
                         }
                     }
@@ -142,10 +155,16 @@ impl Selection {
         cases
     }
 
-    /// One layout where both are the same memory.
+    /// One layout where both are the same memory, and for a sweep of sizes.
     fn layouts_of(&self, shape: &Shape) -> &[Layout] {
         let is_flat = shape.problem(Layout::ChannelsFirst).spatial() == 1;
-        if is_flat { &self.layouts[..1] } else { &self.layouts }
+        let is_once = is_flat || shape.file == sizes::NAME;
+        if is_once { &self.layouts[..1] } else { &self.layouts }
+    }
+
+    /// One number of threads for a sweep of sizes.
+    fn threads_of(&self, shape: &Shape) -> &[usize] {
+        if shape.file == sizes::NAME { &self.threads[..1] } else { &self.threads }
     }
 
     fn includes(&self, case: &Case, backend: &str) -> bool {
@@ -236,17 +255,29 @@ fn threads(names: Option<Vec<String>>) -> Result<Vec<usize>> {
     let names = names.unwrap_or_else(|| ["1", "all"].map(str::to_owned).to_vec());
     let mut threads = Vec::new();
     for name in names {
-        let number = match name.as_str() {
-            "all" => cores,
-            name => name.parse().ok().filter(|&number| number > 0).with_context(|| {
-                format!("BN_BENCH_THREADS: `{name}` is neither a number above 0 nor `all`")
-            })?,
+        let numbers = match name.as_str() {
+            "all" => vec![cores],
+            "doubling" => doubling(cores),
+            name => {
+                let number = name.parse().ok().filter(|&number| number > 0);
+                vec![number.with_context(|| {
+                    format!("BN_BENCH_THREADS: `{name}` is no number above 0, `all` or `doubling`")
+                })?]
+            }
         };
-        if !threads.contains(&number) {
-            threads.push(number);
+        for number in numbers {
+            if !threads.contains(&number) {
+                threads.push(number);
+            }
         }
     }
     Ok(threads)
+}
+
+/// 1, 2, 4 and so on, and every core.
+fn doubling(cores: usize) -> Vec<usize> {
+    let powers = (0..).map(|power| 1 << power).take_while(|&number| number < cores);
+    powers.chain([cores]).collect()
 }
 
 fn shapes(names: Option<Vec<String>>, quick: bool) -> Result<Vec<&'static Shape>> {
@@ -331,6 +362,27 @@ mod tests {
                 "naive/moments/channels-last/f32/1/tiny/8x16x32x32"
             ]
         );
+    }
+
+    #[test]
+    fn a_sweep_adds_sizes_in_one_layout_and_on_one_number_of_threads() {
+        let named = [
+            ("BN_BENCH_BACKENDS", "rayon"),
+            ("BN_BENCH_SHAPES", "tiny/1x"),
+            ("BN_BENCH_OPERATIONS", "training"),
+            ("BN_BENCH_THREADS", "1,2"),
+            ("BN_BENCH_SWEEP", "1"),
+        ];
+        let (sizes, others): (Vec<_>, Vec<_>) =
+            ids(&named).into_iter().partition(|id| id.contains("sizes/"));
+        assert_eq!((sizes.len(), others.len()), (9, 4));
+        assert_eq!(sizes[1], "rayon/training/channels-first/f32/1/sizes/4x16x16x16");
+    }
+
+    #[test]
+    fn threads_double_up_to_every_core() {
+        assert_eq!((doubling(1), doubling(2)), (vec![1], vec![1, 2]));
+        assert_eq!(doubling(12), [1, 2, 4, 8, 12]);
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::{Operation, npy};
 /// tail or a share of a thread shows in these.
 const MOST_CHANNELS: usize = 16;
 
+/// The values in these channels, where more than two would be more.
+const MOST_VALUES: usize = 1 << 23;
+
 /// Added to the variance inside the root, for everyone.
 pub(super) const EPS: f64 = 1e-5;
 
@@ -30,7 +33,8 @@ impl Expected {
     pub(super) fn of(inputs: &Inputs) -> Result<Self> {
         let problem = inputs.problem;
         let channels = problem.channels();
-        let count = channels.min(MOST_CHANNELS);
+        let affordable = MOST_VALUES / (problem.elements() / channels);
+        let count = affordable.clamp(2, MOST_CHANNELS).min(channels);
         // The first, the last and others between them.
         let pick = |index: usize| index * (channels - 1) / (count - 1).max(1);
         let picked: Vec<usize> = (0..count).map(pick).collect();

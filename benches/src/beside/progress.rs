@@ -1,8 +1,9 @@
 //! How far a comparison is, for whoever watches it.
 
+use std::fmt;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 /// A bar with the time left on a terminal, and nothing elsewhere.
 pub(super) struct Progress {
@@ -13,10 +14,9 @@ impl Progress {
     /// For so much work, in any unit.
     pub(super) fn new(work: u64) -> Self {
         let bar = ProgressBar::new(work);
-        let template =
-            "{wide_bar} {percent:>3} %  {elapsed_precise} gone, {eta_precise} left\n{wide_msg}";
+        let template = "{wide_bar} {percent:>3} %  {elapsed_precise} gone, {left}\n{wide_msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            bar.set_style(style.with_key("left", left));
         }
         bar.enable_steady_tick(Duration::from_millis(500));
         Self { bar }
@@ -45,6 +45,15 @@ impl Progress {
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// The time left, which nobody knows before something has been done.
+fn left(state: &ProgressState, to: &mut dyn fmt::Write) {
+    // A bar that cannot be drawn is no reason to end.
+    let _ = match state.pos() {
+        0 => write!(to, "time left unknown"),
+        _ => write!(to, "{} left", HumanDuration(state.eta())),
+    };
 }
 
 #[expect(clippy::print_stderr, reason = "progress goes to standard error")]

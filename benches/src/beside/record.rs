@@ -12,6 +12,8 @@ pub enum Line {
     Contender(Hello),
     /// A case has been measured.
     Case(Record),
+    /// An operation has been computed at growing means.
+    Accuracy(Accuracy),
 }
 
 /// What a contender says of itself, or why it does not take part.
@@ -73,4 +75,28 @@ pub struct Measured {
     pub error_far: Option<f64>,
     /// Why it was not timed.
     pub left_out: Option<String>,
+}
+
+/// How far from the reference an operation is as the mean of its inputs grows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Accuracy {
+    /// `training`, `inference` or `backward`.
+    pub operation: &'static str,
+    /// `channels-first` or `channels-last`.
+    pub layout: &'static str,
+    /// File and dimensions.
+    pub shape: String,
+    /// The means; values spread by 2 around them.
+    pub means: Vec<f64>,
+    /// Those who took part, in the order of the plan.
+    pub contenders: Vec<Errors>,
+}
+
+/// One contender's errors.
+#[derive(Clone, Debug, Serialize)]
+pub struct Errors {
+    /// As in the plan.
+    pub key: String,
+    /// At each mean the largest error by the largest value.
+    pub errors: Vec<Option<f64>>,
 }

@@ -1,7 +1,7 @@
 //! A whole comparison: runners started, inputs made, results judged, times taken.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
@@ -9,9 +9,11 @@ use super::inputs::Inputs;
 use super::judge::{EPS, Expected};
 use super::runner::Runner;
 use super::turns::{self, Turn, quantile};
-use super::{Contender, Hello, Line, Measured, Plan, Progress, Record, Role, pinning};
-use crate::Case;
+use super::{
+    Contender, Hello, Line, Measured, Plan, Progress, Record, Role, accuracy, memory, pinning,
+};
 use crate::protocol::{Command, Configuration};
+use crate::{Case, Selection};
 
 /// Who is further from the reference than this at mean 0 is wrong, and is not timed.
 const WRONG: f64 = 1e-3;
@@ -24,24 +26,34 @@ const FAR_ELEMENTS: usize = 1 << 19;
 
 const MOMENTUM: f64 = 0.1;
 
-/// Runs the cases, number of threads by number of threads, and emits a line for each contender and
-/// each case. What `stop` interrupts is not emitted; what was before it is.
+/// Runs the cases of a selection, number of threads by number of threads, and emits a line for each
+/// contender and each case; where it sweeps, also for each operation's errors by the mean of its inputs.
+/// What `stop` interrupts is not emitted; what was before it is.
 ///
 /// # Errors
 ///
 /// Where files cannot be written. What goes wrong in a runner is in the lines.
 pub fn run(
     plan: &Plan,
-    cases: &[Case],
+    selection: &Selection,
     stop: &dyn Fn() -> bool,
     emit: &mut dyn FnMut(&Line),
 ) -> Result<()> {
-    check(cases)?;
-    let progress = Progress::new(cases.iter().map(work).sum());
+    let cases: Vec<Case> = selection.cases().into_iter().map(|(case, _)| case).collect();
+    check(&cases)?;
     let mut numbers: Vec<usize> = cases.iter().map(|case| case.threads).collect();
     numbers.sort_unstable();
     numbers.dedup();
+    let of_first: Vec<Case> =
+        cases.iter().filter(|case| numbers.first() == Some(&case.threads)).copied().collect();
+    let by_mean = if selection.sweeps() { accuracy::cases(&of_first) } else { Vec::new() };
+    let whole = cases.iter().map(work).sum::<u64>() + by_mean.len() as u64 * WORK_BY_MEAN;
+    let progress = Progress::new(whole);
     for (index, &threads) in numbers.iter().enumerate() {
+        if stop() {
+            break;
+        }
+        progress.say(format!("starting everyone, to run on {threads} of the cores"));
         let mut session = Session::start(plan, threads)?;
         for hello in session.hellos.drain(..) {
             if let Some(reason) = &hello.left_out {
@@ -50,6 +62,14 @@ pub fn run(
             if index == 0 {
                 emit(&Line::Contender(hello));
             }
+        }
+        for case in by_mean.iter().filter(|case| case.threads == threads) {
+            if stop() {
+                break;
+            }
+            progress.say(format!("{}/{}: errors by mean", case.operation.name(), case.layout));
+            emit(&Line::Accuracy(accuracy::of(&mut session, case)?));
+            progress.advance(WORK_BY_MEAN);
         }
         for case in cases.iter().filter(|case| case.threads == threads) {
             if stop() {
@@ -70,8 +90,11 @@ fn work(case: &Case) -> u64 {
     20_000_000 + case.bytes()
 }
 
+/// The same of an operation's errors by mean.
+const WORK_BY_MEAN: u64 = 40_000_000;
+
 /// The runners for one number of threads.
-struct Session<'a> {
+pub(super) struct Session<'a> {
     plan: &'a Plan,
     runners: Vec<(&'a Contender, Option<Runner>)>,
     hellos: Vec<Hello>,
@@ -121,7 +144,17 @@ impl<'a> Session<'a> {
         Ok(Self { plan, runners, hellos, outputs })
     }
 
-    /// One case; `None` where it was interrupted before anything was worth keeping.
+    /// A folder for files of this session.
+    pub(super) fn folder(&self, name: &str) -> PathBuf {
+        self.plan.scratch.join(name)
+    }
+
+    /// Everyone's name, in the order of the plan.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.runners.iter().map(|(contender, _)| contender.key.as_str())
+    }
+
+    /// One case; `None` where it was interrupted: half its rounds are no measurement.
     fn measure(
         &mut self,
         case: &Case,
@@ -131,9 +164,12 @@ impl<'a> Session<'a> {
         let before = load();
         let name = format!("{}/{}/{}", case.operation.name(), case.function(), case.shape);
         progress.say(format!("{name}: comparing results"));
-        let mut measured: Vec<Measured> = Vec::new();
-        for (contender, _) in &self.runners {
-            measured.push(Measured { key: contender.key.clone(), ..Measured::default() });
+        let nothing = |key: &str| Measured { key: key.to_owned(), ..Measured::default() };
+        let mut measured: Vec<Measured> = self.keys().map(nothing).collect();
+        if let Some(reason) = memory::shortage(case, self.runners.len()) {
+            progress.print(&format!("{name}: left out: {reason}"));
+            measured.iter_mut().for_each(|one| one.left_out = Some(reason.clone()));
+            return Ok(Some(record(case, [before, load()], measured)));
         }
         self.judge_far(case, &mut measured)?;
         self.prepare(case, &mut measured)?;
@@ -142,8 +178,7 @@ impl<'a> Session<'a> {
         }
         progress.say(format!("{name}: in turns"));
         self.time(&mut measured, stop);
-        let ours = measured.iter().find(|one| one.times_ours.is_some());
-        if ours.is_none() && stop() {
+        if stop() {
             return Ok(None);
         }
         for one in &measured {
@@ -151,20 +186,11 @@ impl<'a> Session<'a> {
                 progress.print(&format!("{name}: {} left out: {reason}", one.key));
             }
         }
+        let ours = measured.iter().find(|one| one.times_ours.is_some());
         if let Some(time) = ours.and_then(|ours| ours.milliseconds) {
             progress.print(&format!("{name}: ours {time:.3} ms"));
         }
-        Ok(Some(Record {
-            operation: case.operation.name(),
-            layout: case.layout.name(),
-            dtype: case.dtype.name(),
-            threads: case.threads,
-            shape: case.shape.to_string(),
-            tensor_bytes: case.tensor_bytes(),
-            bytes: case.bytes(),
-            load: [before, load()],
-            contenders: measured,
-        }))
+        Ok(Some(record(case, [before, load()], measured)))
     }
 
     /// Everyone's error at a mean far from 0, on a batch that the reference gets through quickly.
@@ -172,7 +198,7 @@ impl<'a> Session<'a> {
         let batch = case.shape.batch();
         let affordable = FAR_ELEMENTS / (case.shape.elements() / batch);
         let shape = case.shape.with_batch(affordable.clamp(2.min(batch), batch));
-        let folder = self.plan.scratch.join("inputs-far");
+        let folder = self.folder("inputs-far");
         let dims = shape.dims(case.layout);
         let inputs = Inputs::write(case.operation, &dims, case.layout, FAR, &folder)?;
         let expected = Expected::of(&inputs)?;
@@ -185,7 +211,7 @@ impl<'a> Session<'a> {
 
     /// Has everyone read the timed inputs, and judges what they make of them.
     fn prepare(&mut self, case: &Case, measured: &mut [Measured]) -> Result<()> {
-        let folder = self.plan.scratch.join("inputs");
+        let folder = self.folder("inputs");
         let dims = case.shape.dims(case.layout);
         let inputs = Inputs::write(case.operation, &dims, case.layout, 0.0, &folder)?;
         let expected = Expected::of(&inputs)?;
@@ -213,7 +239,7 @@ impl<'a> Session<'a> {
     }
 
     /// Prepares and checks everyone but the limit: an error by the reference, or what went wrong.
-    fn errors(
+    pub(super) fn errors(
         &mut self,
         case: &Case,
         inputs: &Inputs,
@@ -274,7 +300,21 @@ impl<'a> Session<'a> {
     }
 }
 
-fn configuration(case: &Case, inputs: &Inputs, outputs: &std::path::Path) -> Configuration {
+fn record(case: &Case, load: [Option<f64>; 2], contenders: Vec<Measured>) -> Record {
+    Record {
+        operation: case.operation.name(),
+        layout: case.layout.name(),
+        dtype: case.dtype.name(),
+        threads: case.threads,
+        shape: case.shape.to_string(),
+        tensor_bytes: case.tensor_bytes(),
+        bytes: case.bytes(),
+        load,
+        contenders,
+    }
+}
+
+fn configuration(case: &Case, inputs: &Inputs, outputs: &Path) -> Configuration {
     Configuration {
         operation: case.operation.name().to_owned(),
         layout: case.layout.name().to_owned(),

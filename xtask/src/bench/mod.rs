@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAMES")]
     dtype: Option<String>,
 
-    /// Numbers of threads, `all` for every core [default: 1,all].
+    /// Numbers of threads, `all` for every core, `doubling` for 1, 2, 4 and so on [default: 1,all].
     #[arg(long, value_name = "NUMBERS")]
     threads: Option<String>,
 
@@ -94,7 +94,17 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAMES", requires = "peers")]
     peer: Option<String>,
 
+    /// Also measure one shape in batches from 16 kB to 1 GB, as far as memory allows, and everyone's error at
+    /// means from 0 to 1e6: the pictures of time by size and of error by mean.
+    ///
+    /// Sizes are measured in the first layout and on the first number of threads. Their ids have
+    /// `sizes/` in them: `--filter sizes/` leaves the shapes of networks out.
+    #[arg(long, requires = "peers")]
+    sweep: bool,
+
     /// Whether the comparison works: Rust peers and tiny shapes, without a word about time.
+    ///
+    /// Fails where a peer does not take part. Keeps what it writes apart from results of --peers.
     #[arg(long, conflicts_with_all = ["quick", "only"])]
     smoke: bool,
 
@@ -110,6 +120,10 @@ pub(crate) struct Arguments {
     /// Make a page and pictures of the results of --peers: of this run, or of the latest one.
     #[arg(long)]
     report: bool,
+
+    /// Put the pictures that README shows, and what they rest on, into docs/pictures.
+    #[arg(long, requires = "report")]
+    publish: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -135,7 +149,9 @@ impl Arguments {
             ("BN_BENCH_FILTER", &self.filter),
         ];
         let lists = lists.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
-        lists.chain(self.quick.then(|| ("BN_BENCH_QUICK", "1".to_owned()))).collect()
+        let flags = [("BN_BENCH_QUICK", self.quick), ("BN_BENCH_SWEEP", self.sweep || self.smoke)];
+        let flags = flags.into_iter().filter(|(_, is_set)| *is_set);
+        lists.chain(flags.map(|(name, _)| (name, "1".to_owned()))).collect()
     }
 
     fn effort(&self) -> peers::Effort {

@@ -90,6 +90,7 @@ mod tests {
             ("bn-conformance", "bn-core"),
             ("bn-caffe", "bn-core"),
             ("bn-candle", "bn-rayon"),
+            ("bn-candle", "bn-cuda"),
             ("bn", "bn-candle"),
             ("bn", "bn-naive"),
             ("bn-cli", "bn"),

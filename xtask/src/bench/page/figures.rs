@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::dots::{DotPlot, Dots};
 use super::lines::{Line, LinePlot};
 use super::plot::Plot;
-use crate::bench::peers::{Case, Group, Measured, NO_NUMBER, Results, Role, groups};
+use crate::bench::peers::{Case, Group, Results, Role, groups};
 
 /// A picture with its name and its explanation.
 pub(super) struct Figure {
@@ -18,23 +18,18 @@ pub(super) struct Figure {
 
 /// Everything that can be drawn from some results.
 pub(super) fn of(results: &Results) -> Vec<Figure> {
-    let mut figures = Vec::new();
-    for operation in operations(results) {
-        figures.extend(per_shape(results, operation, &RATIO));
-    }
-    for operation in operations(results) {
-        figures.extend(per_shape(results, operation, &SHARE));
-    }
-    for operation in operations(results) {
-        figures.extend(by_size(results, operation));
-    }
-    for operation in operations(results) {
-        figures.extend(by_threads(results, operation));
-    }
-    for operation in operations(results) {
-        figures.extend(errors(results, operation));
-    }
-    figures
+    type Draw = fn(&Results, &str) -> Option<Figure>;
+    let kinds: [Draw; 5] = [
+        |results, operation| per_shape(results, operation, &RATIO),
+        |results, operation| per_shape(results, operation, &SHARE),
+        by_size,
+        by_threads,
+        by_mean,
+    ];
+    let operations = operations(results);
+    let of_kind =
+        |draw: Draw| operations.iter().filter_map(move |&operation| draw(results, operation));
+    kinds.into_iter().flat_map(of_kind).collect()
 }
 
 /// What is so many times as large as the line to see it by is drawn on a logarithmic scale.
@@ -75,7 +70,7 @@ const SHARE: PerShape = PerShape {
 };
 
 fn per_shape(results: &Results, operation: &str, what: &PerShape) -> Option<Figure> {
-    let of_operation = || results.cases.iter().filter(|case| case.operation == operation);
+    let of_operation = || results.of_networks().filter(|case| case.operation == operation);
     let rows = distinct(of_operation().map(|case| case.shape.as_str()));
     let layouts = distinct(of_operation().map(|case| case.layout.as_str()));
     let mut threads: Vec<usize> = of_operation().map(|case| case.threads).collect();
@@ -116,121 +111,107 @@ fn per_shape(results: &Results, operation: &str, what: &PerShape) -> Option<Figu
     })
 }
 
-/// Bytes per second by size, channels-first on one thread: where the caches end.
+/// The time of one value by the size of the tensor: where the caches end.
 fn by_size(results: &Results, operation: &str) -> Option<Figure> {
-    let threads = results.cases.iter().map(|case| case.threads).min()?;
-    let cases = results.cases.iter().filter(|case| {
-        (case.operation.as_str(), case.layout.as_str(), case.threads)
-            == (operation, "channels-first", threads)
-    });
-    let mut lines: BTreeMap<usize, Vec<(f64, f64)>> = BTreeMap::new();
-    let keys = contenders(results);
-    for case in cases {
-        let limit = results.limit(case);
-        for (number, key) in keys.iter().enumerate() {
-            let measured = if *key == LIMIT { limit } else { case.of(key) };
-            if let Some(time) = measured.and_then(|measured| measured.milliseconds) {
-                lines.entry(number).or_default().push((case.tensor_bytes as f64, time));
-            }
-        }
-    }
-    let line = |(number, mut points): (usize, Vec<(f64, f64)>)| {
-        points.sort_by(|left, right| left.0.total_cmp(&right.0));
-        Line { name: keys[number].to_owned(), points }
+    let mut cases: Vec<&Case> = results.cases.iter().collect();
+    cases.retain(|case| case.is_of_sweep() && case.operation == operation);
+    cases.sort_by_key(|case| case.tensor_bytes);
+    let line = |(colour, key): (usize, &str)| {
+        let point = |case: &&Case| {
+            let values = case.tensor_bytes as f64 / BYTES_OF_A_VALUE;
+            let time = milliseconds_of(results, case, key)?;
+            Some((case.tensor_bytes as f64, time * 1e6 / values))
+        };
+        Line { name: key.to_owned(), colour, points: cases.iter().filter_map(point).collect() }
     };
-    let series: Vec<Line> = lines.into_iter().map(line).collect();
-    let sizes = series.first()?.points.len();
-    (sizes > 1).then(|| Figure {
+    Some(Figure {
         name: format!("size-{operation}"),
         title: format!("{}: time by size of the tensor", capital(operation)),
-        explanation: "Channels-first, the fewest threads. Lower is faster. Lines mark where the caches of \
-                      the processor end.",
-        plot: Box::new(LinePlot {
-            series,
-            axes: ["bytes of x", "milliseconds"],
+        explanation: "One shape in growing batches, N × 16 × 16 × 16. Lower is faster; a level line means that \
+                      twice the values take twice the time. On the left calls and the start of threads show. The names at \
+                      the top mark where the caches of the processor end; behind the last one everything comes \
+                      from memory.",
+        plot: lines(LinePlot {
+            series: contenders(results).into_iter().enumerate().map(line).collect(),
+            axes: ["bytes of x", "nanoseconds for each value"],
             formats: [bytes, plain],
             marks: results.machine.cache_sizes(),
-        }),
+        })?,
     })
 }
 
 /// How much faster more threads are.
 fn by_threads(results: &Results, operation: &str) -> Option<Figure> {
-    let groups: Vec<_> = groups(results)
-        .into_iter()
-        .filter(|group| (group.operation, group.layout) == (operation, "channels-first"))
-        .collect();
-    if groups.len() < 2 {
-        return None;
-    }
-    let mut series = Vec::new();
-    for key in contenders(results) {
+    let mut groups = groups(results);
+    groups.retain(|group| (group.operation, group.layout) == (operation, "channels-first"));
+    let line = |(colour, key): (usize, &str)| {
         let point = |group: &Group<'_>| {
-            let mean = group.mean(|case| {
-                let measured = if key == LIMIT { results.limit(case) } else { case.of(key) };
-                measured?.milliseconds
-            })?;
+            let mean = group.mean(|case| milliseconds_of(results, case, key))?;
             Some((group.threads as f64, mean))
         };
-        let points: Vec<_> = groups.iter().filter_map(point).collect();
-        if points.len() > 1 {
-            series.push(Line { name: key.to_owned(), points });
-        }
-    }
+        Line { name: key.to_owned(), colour, points: groups.iter().filter_map(point).collect() }
+    };
     Some(Figure {
         name: format!("threads-{operation}"),
         title: format!("{}: time by number of threads", capital(operation)),
         explanation: "Channels-first; the geometric mean over the shapes. Lower is faster. From memory \
                       threads share one bus, so that the limit itself hardly falls.",
-        plot: Box::new(LinePlot {
-            series,
+        plot: lines(LinePlot {
+            series: contenders(results).into_iter().enumerate().map(line).collect(),
             axes: ["threads", "milliseconds, geometric mean"],
             formats: [plain, plain],
             marks: Vec::new(),
-        }),
+        })?,
     })
 }
 
-/// The largest error of each contender over all shapes.
-fn errors(results: &Results, operation: &str) -> Option<Figure> {
-    let of_operation = || results.cases.iter().filter(|case| case.operation == operation);
-    let is_judged =
-        |key: &str| of_operation().any(|case| case.of(key).is_some_and(|one| one.error.is_some()));
-    let keys: Vec<&str> = contenders(results).into_iter().filter(|key| is_judged(key)).collect();
-    let worst = |of: fn(&Measured) -> Option<f64>| -> Vec<(usize, f64)> {
-        let row = |(row, key): (usize, &&str)| {
-            let errors = of_operation().filter_map(|case| of(case.of(key)?));
-            let worst = errors.fold(f64::NAN, f64::max);
-            // Results that are no numbers lie at the edge: wrong by everything.
-            (!worst.is_nan())
-                .then(|| (row, if worst >= NO_NUMBER { 10.0 } else { worst.max(1e-9) }))
-        };
-        keys.iter().enumerate().filter_map(row).collect()
+/// Everyone's error as the mean of the inputs grows, in the layout where it is larger.
+fn by_mean(results: &Results, operation: &str) -> Option<Figure> {
+    let layouts = || results.accuracy.iter().filter(|one| one.operation == operation);
+    let line = |(colour, key): (usize, &str)| {
+        let mut worst = BTreeMap::new();
+        for (mean, error) in layouts().flat_map(|layout| layout.of(key)) {
+            // Means are whole numbers, the first of them 0, which a logarithmic scale lacks.
+            let so_far: &mut f64 = worst.entry(mean.max(1.0) as u64).or_insert(EXACT);
+            *so_far = so_far.max(error.min(NO_DIGIT));
+        }
+        let points = worst.into_iter().map(|(mean, error)| (mean as f64, error));
+        Line { name: key.to_owned(), colour, points: points.collect() }
     };
-    let series = vec![
-        Dots { name: "mean 0".into(), points: worst(|m| m.error), is_filled: true, colour: 0 },
-        Dots {
-            name: "mean 10 000".into(),
-            points: worst(|m| m.error_far),
-            is_filled: true,
-            colour: 1,
-        },
-    ];
-    (!series[0].points.is_empty()).then(|| Figure {
+    Some(Figure {
         name: format!("error-{operation}"),
-        title: format!("{}: error by the mean of the inputs", capital(operation)),
-        explanation: "The largest error of any shape, by the largest right value; further left is more exact. 1e-7 is \
-                      the rounding of the results themselves. A dot at 10 stands for results that are no \
-                      numbers.",
-        plot: Box::new(DotPlot {
-            rows: keys.iter().map(|&key| key.to_owned()).collect(),
-            series,
-            axis: "largest error",
-            is_log: true,
-            line: None,
-            format: |value| format!("{value:.0e}"),
-        }),
+        title: format!("{}: error by mean of the inputs", capital(operation)),
+        explanation: "The largest error by the largest right value, in the layout where it is larger; lower is more \
+                      exact. The values spread by 2 around their mean. 1e-7 is the rounding of the results \
+                      themselves; at 1 and above no digit is right, and what is no number is drawn at 10.",
+        plot: lines(LinePlot {
+            series: contenders(results).into_iter().enumerate().map(line).collect(),
+            axes: ["mean of the inputs", "largest error"],
+            formats: [|mean| if mean > 1.0 { power(mean) } else { "0".to_owned() }, power],
+            marks: Vec::new(),
+        })?,
     })
+}
+
+/// Errors below this are drawn here: a logarithmic scale has no 0.
+const EXACT: f64 = 1e-9;
+
+/// Errors above this are drawn here, among them results that are no numbers.
+const NO_DIGIT: f64 = 10.0;
+
+/// Comparisons are in `f32`.
+const BYTES_OF_A_VALUE: f64 = 4.0;
+
+/// Those lines that have more than one point; none where there is no such line.
+fn lines(mut plot: LinePlot) -> Option<Box<dyn Plot>> {
+    plot.series.retain(|line| line.points.len() > 1);
+    if plot.series.is_empty() { None } else { Some(Box::new(plot)) }
+}
+
+/// The median of a contender, or of the [`LIMIT`], where it was timed.
+fn milliseconds_of(results: &Results, case: &Case, key: &str) -> Option<f64> {
+    let measured = if key == LIMIT { results.limit(case) } else { case.of(key) };
+    measured?.milliseconds
 }
 
 /// The better kind of store, as one line.
@@ -273,6 +254,10 @@ fn bytes(value: f64) -> String {
         1e6.. => format!("{:.0} MB", value / 1e6),
         _ => format!("{:.0} kB", value / 1e3),
     }
+}
+
+fn power(value: f64) -> String {
+    format!("{value:.0e}")
 }
 
 fn plain(value: f64) -> String {

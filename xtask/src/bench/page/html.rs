@@ -39,7 +39,7 @@ pub(super) fn page(results: &Results, figures: &[(Figure, [String; 2])]) -> Stri
                 h2 { "Who took part" }
                 (contenders(results))
                 h2 { "Repeat it" }
-                p { "From a checkout, with Rust and Python: " code { "cargo xtask bench --peers --report" } }
+                p { "From a checkout, with Rust and Python: " code { "cargo xtask bench --peers --sweep --report" } }
             }
         }
     };
@@ -47,18 +47,6 @@ pub(super) fn page(results: &Results, figures: &[(Figure, [String; 2])]) -> Stri
 }
 
 fn introduction(results: &Results) -> Markup {
-    let machine = &results.machine;
-    let facts = [
-        ("Processor", machine.cpu.clone()),
-        ("Cores", machine.cores.to_string()),
-        ("Instruction set", machine.instruction_set.join(", ")),
-        ("Caches", machine.caches.join(", ")),
-        ("Compiler", machine.compiler.clone()),
-        ("Date", results.date.clone()),
-        ("Revision", results.revision.clone()),
-        ("Rounds", format!("{} ({})", results.rounds, results.effort)),
-        ("Load", load(results)),
-    ];
     html! {
         p { "Batch normalisation is a layer of neural networks: it subtracts from each channel of a tensor its \
              mean and divides by its standard deviation. Training does so with the statistics of the batch, inference \
@@ -70,8 +58,24 @@ fn introduction(results: &Results) -> Markup {
         @if results.effort == "smoke" {
             p.warning { "A trial of the program on tiny shapes: its times say nothing." }
         }
-        dl { @for (name, value) in facts { dt { (name) } dd { (value) } } }
+        dl { @for (name, value) in facts(results) { dt { (name) } dd { (value) } } }
     }
+}
+
+/// When, on what and how thoroughly, each with its name.
+pub(super) fn facts(results: &Results) -> [(&'static str, String); 9] {
+    let machine = &results.machine;
+    [
+        ("Processor", machine.cpu.clone()),
+        ("Cores", machine.cores.to_string()),
+        ("Instruction set", machine.instruction_set.join(", ")),
+        ("Caches", machine.caches.join(", ")),
+        ("Compiler", machine.compiler.clone()),
+        ("Date", results.date.clone()),
+        ("Revision", results.revision.clone()),
+        ("Rounds", format!("{} ({})", results.rounds, results.effort)),
+        ("Load", load(results)),
+    ]
 }
 
 fn load(results: &Results) -> String {

@@ -26,9 +26,10 @@ pub(super) const SERIES: [RGBColor; 11] = [
     RGBColor(0xb0, 0x8c, 0xff),
 ];
 
-/// What a picture needs that stands alone, in a README for instance.
-const STYLE: &str = "<style>svg{color:#1f2328;--grid:#d0d7de}\
-    @media(prefers-color-scheme:dark){svg{color:#e6edf3;--grid:#3d444d}}</style>";
+/// What a picture needs that stands alone, in a README for instance: a ground of its own too, since the page
+/// around it may be dark where the reader's system is light.
+const STYLE: &str = "<style>svg{color:#1f2328;background:#fff;--grid:#d0d7de}\
+    @media(prefers-color-scheme:dark){svg{color:#e6edf3;background:#0d1117;--grid:#3d444d}}</style>";
 
 /// A picture as part of a page: colours of the page, and a width that follows it.
 pub(super) fn of_page(svg: &str) -> String {

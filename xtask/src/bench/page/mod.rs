@@ -6,12 +6,14 @@ mod html;
 mod ink;
 mod lines;
 mod plot;
+mod publish;
 
 use std::fs;
 
 use anyhow::{Context, Result};
 use cargo_metadata::camino::Utf8Path;
 
+pub(super) use self::publish::publish;
 use super::peers::Results;
 
 /// Widths of a picture for a desk and for a hand.
@@ -20,18 +22,19 @@ const WIDTHS: [u32; 2] = [820, 360];
 /// Writes `index.html` and the pictures into a folder.
 pub(super) fn write(results: &Results, folder: &Utf8Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("{folder} could not be made"))?;
-    let write = |name: String, text: String| {
-        let path = folder.join(name);
-        fs::write(&path, text).with_context(|| format!("{path} could not be written"))
-    };
     let mut drawn = Vec::new();
     for figure in figures::of(results) {
         let [wide, narrow] = WIDTHS;
         let pictures = [plot::draw(&*figure.plot, wide)?, plot::draw(&*figure.plot, narrow)?];
-        write(format!("{}.svg", figure.name), ink::alone(&pictures[0]))?;
+        write_file(folder, &format!("{}.svg", figure.name), &ink::alone(&pictures[0]))?;
         drawn.push((figure, pictures.map(|picture| ink::of_page(&picture))));
     }
-    write("index.html".to_owned(), html::page(results, &drawn))
+    write_file(folder, "index.html", &html::page(results, &drawn))
+}
+
+fn write_file(folder: &Utf8Path, name: &str, text: &str) -> Result<()> {
+    let path = folder.join(name);
+    fs::write(&path, text).with_context(|| format!("{path} could not be written"))
 }
 
 #[cfg(test)]

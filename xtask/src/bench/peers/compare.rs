@@ -132,10 +132,10 @@ mod tests {
             let comparison = Comparison::new(older, newer);
             comparison.changes.iter().map(Change::verdict).collect::<Vec<_>>()
         };
-        assert_eq!(verdicts(&results[0], &results[2]), ["SLOWER", "SLOWER"]);
-        assert_eq!(verdicts(&results[2], &results[0]), ["faster", "faster"]);
-        assert_eq!(verdicts(&results[0], &results[1]), ["", ""]);
+        assert_eq!(verdicts(&results[0], &results[2]), ["SLOWER"; 4]);
+        assert_eq!(verdicts(&results[2], &results[0]), ["faster"; 4]);
+        assert_eq!(verdicts(&results[0], &results[1]), [""; 4]);
         let text = Comparison::new(&results[0], &results[2]).to_string();
-        assert!(text.contains("2 cases in both: 0 faster, 2 slower; × 0.50"), "{text}");
+        assert!(text.contains("4 cases in both: 0 faster, 4 slower; × 0.50"), "{text}");
     }
 }

@@ -8,7 +8,7 @@ use crate::bench::summary::geometric_mean;
 use crate::table::{self, Column};
 
 /// A row per operation × layout × threads.
-pub(super) struct Means<'a>(pub(super) &'a Results);
+pub(in crate::bench) struct Means<'a>(pub(in crate::bench) &'a Results);
 
 /// The cases of one operation, layout, type and number of threads.
 pub(in crate::bench) struct Group<'a> {
@@ -18,10 +18,10 @@ pub(in crate::bench) struct Group<'a> {
     pub(in crate::bench) cases: Vec<&'a Case>,
 }
 
-/// The groups of some results, in the order of the run.
+/// The groups of some results, in the order of the run; a sweep of sizes is not among them.
 pub(in crate::bench) fn groups(results: &Results) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
-    for case in &results.cases {
+    for case in results.of_networks() {
         let (operation, layout, _, threads, _) = case.id();
         let is_its = |group: &&mut Group<'_>| {
             (group.operation, group.layout, group.threads) == (operation, layout, threads)

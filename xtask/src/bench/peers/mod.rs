@@ -3,7 +3,7 @@
 mod cast;
 mod compare;
 mod machine;
-mod means;
+pub(super) mod means;
 mod python;
 mod results;
 mod rust;
@@ -58,9 +58,16 @@ pub(super) fn home(workspace: &Workspace) -> Utf8PathBuf {
     workspace.target().join("bench-peers")
 }
 
-/// Where results are kept unless a file is named: the latest ones.
-pub(super) fn latest(workspace: &Workspace) -> Utf8PathBuf {
-    home(workspace).join("results.json")
+/// Where results and the page are kept: those of a trial apart from the latest ones.
+fn shelf(workspace: &Workspace, arguments: &Arguments) -> Utf8PathBuf {
+    let home = home(workspace);
+    if arguments.smoke { home.join("smoke") } else { home }
+}
+
+/// The file of results: the one that is named, or the latest.
+fn file(workspace: &Workspace, arguments: &Arguments) -> Utf8PathBuf {
+    let latest = || shelf(workspace, arguments).join("results.json");
+    arguments.json.clone().unwrap_or_else(latest)
 }
 
 /// Measures, prints the tables and writes the results.
@@ -75,26 +82,46 @@ pub(super) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<Outcom
     }
     // The older ones are read first: they may be the file that is about to be written.
     let older = arguments.compare.as_deref().map(Results::read).transpose()?;
-    let path = arguments.json.clone().unwrap_or_else(|| latest(workspace));
+    let path = file(workspace, arguments);
     if arguments.add && path.exists() {
         results.add(Results::read(&path)?);
     }
     results.write(&path)?;
     print(&results);
+    if results.is_interrupted {
+        println!("This run was ended before its time: the cases above are those that were done.");
+    }
     if let Some(older) = &older {
         println!("{}", compare::Comparison::new(older, &results));
     }
     println!("The results are in {}.", workspace.relative(&path));
     if arguments.report || arguments.smoke {
-        return report(workspace, &results);
+        report(workspace, arguments, &results)?;
+    }
+    if arguments.smoke {
+        return Ok(judge(&Results::read(&path)?));
     }
     Ok(Outcome::Holds)
+}
+
+/// Whether a trial has shown that everything works: everyone took part, wherever a library can.
+fn judge(results: &Results) -> Outcome {
+    let is_timed = |key: &str| {
+        let mut measured = results.cases.iter().filter_map(|case| case.of(key));
+        measured.any(|measured| measured.milliseconds.is_some())
+    };
+    let mut outcome = Outcome::Holds;
+    for contender in results.contenders.iter().filter(|contender| !is_timed(&contender.key)) {
+        eprintln!("error: {} did not take part", contender.key);
+        outcome = Outcome::Failed;
+    }
+    outcome
 }
 
 /// Compares the results at hand with older ones, without measuring.
 pub(super) fn compare(workspace: &Workspace, arguments: &Arguments) -> Result<Outcome> {
     let older = arguments.compare.as_deref().context("no older results are named")?;
-    let newer = arguments.json.clone().unwrap_or_else(|| latest(workspace));
+    let newer = file(workspace, arguments);
     let (older, newer) = (Results::read(older)?, Results::read(&newer)?);
     println!("{}", compare::Comparison::new(&older, &newer));
     Ok(Outcome::Holds)
@@ -102,15 +129,20 @@ pub(super) fn compare(workspace: &Workspace, arguments: &Arguments) -> Result<Ou
 
 /// Makes the page of the results at hand, without measuring.
 pub(super) fn report_latest(workspace: &Workspace, arguments: &Arguments) -> Result<Outcome> {
-    let path = arguments.json.clone().unwrap_or_else(|| latest(workspace));
-    report(workspace, &Results::read(&path)?)
+    report(workspace, arguments, &Results::read(&file(workspace, arguments))?)?;
+    Ok(Outcome::Holds)
 }
 
-fn report(workspace: &Workspace, results: &Results) -> Result<Outcome> {
-    let folder = home(workspace).join("report");
+fn report(workspace: &Workspace, arguments: &Arguments, results: &Results) -> Result<()> {
+    let folder = shelf(workspace, arguments).join("report");
     page::write(results, &folder)?;
     println!("The report is {}.", workspace.relative(&folder.join("index.html")));
-    Ok(Outcome::Holds)
+    if arguments.publish {
+        let folder = workspace.root().join("docs/pictures");
+        page::publish(results, &folder)?;
+        println!("The pictures of README are in {}.", workspace.relative(&folder));
+    }
+    Ok(())
 }
 
 fn print(results: &Results) {
@@ -122,4 +154,17 @@ fn print(results: &Results) {
 /// Creates a folder and those above it.
 fn create(folder: &Utf8Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("{folder} could not be made"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_fails_where_someone_did_not_take_part() {
+        let mut results = samples::results(1.0);
+        assert!(matches!(judge(&results), Outcome::Failed), "`absent` was timed nowhere");
+        results.contenders.retain(|contender| contender.key != "absent");
+        assert!(matches!(judge(&results), Outcome::Holds));
+    }
 }

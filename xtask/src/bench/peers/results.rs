@@ -27,6 +27,9 @@ pub(in crate::bench) struct Results {
     pub(in crate::bench) machine: Machine,
     pub(in crate::bench) contenders: Vec<Contender>,
     pub(in crate::bench) cases: Vec<Case>,
+    /// Results of earlier versions have none.
+    #[serde(default)]
+    pub(in crate::bench) accuracy: Vec<Accuracy>,
 }
 
 /// What a contender stands for: `bn_bench::beside::Role`.
@@ -77,6 +80,23 @@ pub(in crate::bench) struct Measured {
     pub(in crate::bench) left_out: Option<String>,
 }
 
+/// Everyone's error in an operation as the mean of its inputs grows: `bn_bench::beside::Accuracy`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::bench) struct Accuracy {
+    pub(in crate::bench) operation: String,
+    pub(in crate::bench) layout: String,
+    pub(in crate::bench) shape: String,
+    pub(in crate::bench) means: Vec<f64>,
+    pub(in crate::bench) contenders: Vec<Errors>,
+}
+
+/// One contender's error at each mean: `bn_bench::beside::Errors`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::bench) struct Errors {
+    pub(in crate::bench) key: String,
+    pub(in crate::bench) errors: Vec<Option<f64>>,
+}
+
 impl Results {
     pub(in crate::bench) fn read(path: &Utf8Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("{path} could not be read"))?;
@@ -97,12 +117,20 @@ impl Results {
         let is_new = |case: &Case| !measured.iter().any(|new| new.id() == case.id());
         self.cases = earlier.cases.into_iter().filter(is_new).collect();
         self.cases.extend(measured);
+        let is_new = |one: &Accuracy| !self.accuracy.iter().any(|new| new.id() == one.id());
+        let kept: Vec<_> = earlier.accuracy.into_iter().filter(is_new).collect();
+        self.accuracy.splice(0..0, kept);
         for contender in earlier.contenders {
             if self.contenders.iter().all(|known| known.key != contender.key) {
                 self.contenders.push(contender);
             }
         }
         self.is_interrupted |= earlier.is_interrupted;
+    }
+
+    /// The cases whose shapes are those of networks, not of the sweep of sizes.
+    pub(in crate::bench) fn of_networks(&self) -> impl Iterator<Item = &Case> {
+        self.cases.iter().filter(|case| !case.is_of_sweep())
     }
 
     /// Those with this role, in the order of the run.
@@ -143,6 +171,11 @@ impl Case {
         (&self.operation, &self.layout, &self.dtype, self.threads, &self.shape)
     }
 
+    /// Whether its shape is one of the sweep of sizes, `bn_bench`'s `sizes/…`.
+    pub(in crate::bench) fn is_of_sweep(&self) -> bool {
+        self.shape.starts_with("sizes/")
+    }
+
     /// A contender's figures.
     pub(in crate::bench) fn of(&self, key: &str) -> Option<&Measured> {
         self.contenders.iter().find(|measured| measured.key == key)
@@ -151,6 +184,20 @@ impl Case {
     /// The same, where it has been timed.
     fn timed(&self, key: &str) -> Option<&Measured> {
         self.of(key).filter(|measured| measured.milliseconds.is_some())
+    }
+}
+
+impl Accuracy {
+    /// What tells it from others.
+    fn id(&self) -> (&str, &str) {
+        (&self.operation, &self.layout)
+    }
+
+    /// The means at which a contender gave results, each with its error.
+    pub(in crate::bench) fn of(&self, key: &str) -> impl Iterator<Item = (f64, f64)> {
+        let of_key = self.contenders.iter().find(|one| one.key == key);
+        let errors = of_key.map_or(&[][..], |one| &one.errors);
+        self.means.iter().zip(errors).filter_map(|(&mean, &error)| Some((mean, error?)))
     }
 }
 
@@ -230,7 +277,23 @@ pub(in crate::bench) mod samples {
                 contender("blocked", Role::Mark),
                 contender("absent", Role::Peer),
             ],
-            cases: vec![case("resnet50/32x64x56x56", 25_690_112), case("tiny/8x16x32x32", 524_288)],
+            cases: vec![
+                case("resnet50/32x64x56x56", 25_690_112),
+                case("tiny/8x16x32x32", 524_288),
+                case("sizes/1x16x16x16", 16_384),
+                case("sizes/4x16x16x16", 65_536),
+            ],
+            accuracy: vec![Accuracy {
+                operation: "training".to_owned(),
+                layout: "channels-first".to_owned(),
+                shape: "tiny/8x16x32x32".to_owned(),
+                means: vec![0.0, 1e4],
+                contenders: vec![
+                    Errors { key: "rayon".to_owned(), errors: vec![Some(1e-7), Some(2e-7)] },
+                    Errors { key: "fast".to_owned(), errors: vec![Some(1e-7), Some(NO_NUMBER)] },
+                    Errors { key: "slow".to_owned(), errors: vec![None, None] },
+                ],
+            }],
         }
     }
 }
@@ -253,10 +316,14 @@ mod tests {
     fn an_earlier_run_adds_what_was_not_measured_again() {
         let (mut new, earlier) = (samples::results(1.0), samples::results(2.0));
         new.cases.remove(0);
+        new.accuracy[0].layout = "channels-last".to_owned();
         new.add(earlier);
+        let layouts: Vec<_> = new.accuracy.iter().map(|one| one.layout.as_str()).collect();
+        assert_eq!(layouts, ["channels-first", "channels-last"]);
         let ours: Vec<_> =
             new.cases.iter().map(|case| new.ours(case).unwrap().milliseconds).collect();
-        assert_eq!((ours, new.contenders.len()), (vec![Some(2.0), Some(1.0)], 7));
+        assert_eq!(ours, [2.0, 1.0, 1.0, 1.0].map(Some));
+        assert_eq!(new.contenders.len(), 7);
     }
 
     #[test]
@@ -266,6 +333,19 @@ mod tests {
         samples::results(1.25).write(&path).unwrap();
         let read = Results::read(&path).unwrap();
         assert_eq!(read.cases[1].id(), samples::results(1.25).cases[1].id());
-        assert_eq!((read.cases.len(), read.contenders.len()), (2, 7));
+        assert_eq!((read.cases.len(), read.contenders.len(), read.accuracy.len()), (4, 7, 1));
+    }
+
+    #[test]
+    fn results_from_before_there_were_sweeps_are_read() {
+        let mut old = serde_json::to_value(samples::results(1.0)).unwrap();
+        old.as_object_mut().unwrap().remove("accuracy");
+        let read: Results = serde_json::from_value(old).unwrap();
+        assert_eq!((read.cases.len(), read.accuracy.len()), (4, 0));
+    }
+
+    #[test]
+    fn sizes_are_no_shapes_of_networks() {
+        assert_eq!(samples::results(1.0).of_networks().count(), 2);
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cast::{self, Cast, Runner};
 use super::machine::{self, Machine};
-use super::results::{Case, Contender, Results};
+use super::results::{Accuracy, Case, Contender, Results};
 use super::{Effort, create, home};
 use crate::Outcome;
 use crate::bench::Arguments;
@@ -32,7 +32,15 @@ struct Plan<'a> {
 enum Line {
     Contender(Contender),
     Case(Case),
+    Accuracy(Accuracy),
 }
+
+/// What a trial measures unless it is told.
+const SMOKE: [(&str, &str); 3] = [
+    ("BN_BENCH_SHAPES", "tiny"),
+    ("BN_BENCH_FILTER", "tiny/,sizes/1x,sizes/4x"),
+    ("BN_BENCH_THREADS", "1"),
+];
 
 pub(super) fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<Ended<Results>> {
     let Some(programs) = Programs::build(workspace)? else {
@@ -65,7 +73,7 @@ pub(super) fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<En
     environment.push(("BN_BENCH_BACKENDS", backends[0].to_owned()));
     environment.push(("BN_BENCH_PLAN", plan.to_string()));
     if effort == Effort::Smoke {
-        for (name, value) in [("BN_BENCH_SHAPES", "tiny"), ("BN_BENCH_THREADS", "1")] {
+        for (name, value) in SMOKE {
             if !environment.iter().any(|(known, _)| *known == name) {
                 environment.push((name, value.to_owned()));
             }
@@ -82,11 +90,12 @@ pub(super) fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<En
         .spawn()
         .context("the comparison could not be started")?;
     let stdout = child.stdout.take().context("the comparison has no output to read")?;
-    let (mut contenders, mut cases) = (Vec::new(), Vec::new());
+    let (mut contenders, mut cases, mut accuracy) = (Vec::new(), Vec::new(), Vec::new());
     for line in BufReader::new(stdout).lines() {
         match serde_json::from_str(&line?).context("a line of the comparison is no result")? {
             Line::Contender(contender) => contenders.push(contender),
             Line::Case(case) => cases.push(case),
+            Line::Accuracy(errors) => accuracy.push(errors),
         }
     }
     let status = child.wait()?;
@@ -104,6 +113,7 @@ pub(super) fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<En
         machine: Machine::this(),
         contenders,
         cases,
+        accuracy,
     }))
 }
 

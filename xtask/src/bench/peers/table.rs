@@ -144,6 +144,6 @@ mod tests {
     fn who_is_left_out_is_listed_with_the_reason() {
         let text = Contenders(&samples::results(1.25)).to_string();
         assert!(text.contains("absent: absent 1.0\n"), "{text}");
-        assert!(text.contains("  left out of 2 of 2: no such layout\n"), "{text}");
+        assert!(text.contains("  left out of 4 of 4: no such layout\n"), "{text}");
     }
 }
