@@ -47,6 +47,7 @@ pub fn run(
     let of_first: Vec<Case> =
         cases.iter().filter(|case| numbers.first() == Some(&case.threads)).copied().collect();
     let by_mean = if selection.sweeps() { accuracy::cases(&of_first) } else { Vec::new() };
+    let work = |case: &Case| work(case, plan.contenders.len());
     let whole = cases.iter().map(work).sum::<u64>() + by_mean.len() as u64 * WORK_BY_MEAN;
     let progress = Progress::new(whole);
     for (index, &threads) in numbers.iter().enumerate() {
@@ -86,8 +87,9 @@ pub fn run(
 }
 
 /// How long a case takes, in a unit of its own: a part for starting it and a part for its size.
-fn work(case: &Case) -> u64 {
-    20_000_000 + case.bytes()
+fn work(case: &Case, contenders: usize) -> u64 {
+    let is_measured = memory::shortage(case, contenders).is_none();
+    40_000_000 + if is_measured { case.bytes() } else { 0 }
 }
 
 /// The same of an operation's errors by mean.

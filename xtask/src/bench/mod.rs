@@ -122,7 +122,7 @@ pub(crate) struct Arguments {
     report: bool,
 
     /// Put the pictures that README shows, and what they rest on, into docs/pictures.
-    #[arg(long, requires = "report")]
+    #[arg(long, requires = "report", conflicts_with = "smoke")]
     publish: bool,
 }
 
