@@ -74,31 +74,25 @@ __device__ void gradient_part(const GradientArguments<T>& a, u64 block) {
 }
 
 template <class T, u32 U, bool IS_PLAIN> __device__ void moments_first(const MomentsArguments<T>& a) {
-    for (u64 block = blockIdx.x; block < a.shape.blocks; block += gridDim.x) {
-        take_moments<T, U, IS_PLAIN>(a, block);
-    }
+    each_block(a.shape, [&](u64 block) { take_moments<T, U, IS_PLAIN>(a, block); });
 }
 
 template <class T, u32 U, bool IS_PLAIN> __device__ void sums_first(const SumsArguments<T>& a) {
-    for (u64 block = blockIdx.x; block < a.shape.blocks; block += gridDim.x) {
+    each_block(a.shape, [&](u64 block) {
         if (!IS_PLAIN || is_gated(a.gate)) {
             take_sums<T, U, IS_PLAIN, true>(a, block);
         } else {
             take_sums<T, U, IS_PLAIN, false>(a, block);
         }
-    }
+    });
 }
 
 template <class T, u32 U, bool IS_PLAIN> __device__ void normalize_first(const NormalizeArguments<T>& a) {
-    for (u64 block = blockIdx.x; block < a.shape.blocks; block += gridDim.x) {
-        normalize_part<T, U, IS_PLAIN>(a, a.shape.blocks - 1 - block);
-    }
+    each_block(a.shape, [&](u64 block) { normalize_part<T, U, IS_PLAIN>(a, a.shape.blocks - 1 - block); });
 }
 
 template <class T, u32 U, bool IS_PLAIN> __device__ void gradient_first(const GradientArguments<T>& a) {
-    for (u64 block = blockIdx.x; block < a.shape.blocks; block += gridDim.x) {
-        gradient_part<T, U, IS_PLAIN>(a, a.shape.blocks - 1 - block);
-    }
+    each_block(a.shape, [&](u64 block) { gradient_part<T, U, IS_PLAIN>(a, a.shape.blocks - 1 - block); });
 }
 
 ENTRIES_FIRST(5, moments_first, MomentsArguments)

@@ -85,23 +85,23 @@ __device__ void sums_of_tile(const SumsArguments<T>& a, u64 block) {
 }
 
 template <class T, u32 U, bool IS_PLAIN> __device__ void moments_last(const MomentsArguments<T>& a) {
-    for (u64 block = blockIdx.x; block < a.shape.blocks; block += gridDim.x) {
+    each_block(a.shape, [&](u64 block) {
         moments_of_tile<T, U, IS_PLAIN>(a, block);
-    }
+    });
 }
 
 template <class T, u32 U, bool IS_PLAIN> __device__ void sums_last(const SumsArguments<T>& a) {
-    for (u64 block = blockIdx.x; block < a.shape.blocks; block += gridDim.x) {
+    each_block(a.shape, [&](u64 block) {
         if (!IS_PLAIN || is_gated(a.gate)) {
             sums_of_tile<T, U, IS_PLAIN, true>(a, block);
         } else {
             sums_of_tile<T, U, IS_PLAIN, false>(a, block);
         }
-    }
+    });
 }
 
 template <class T, u32 U, bool IS_PLAIN> __device__ void normalize_last(const NormalizeArguments<T>& a) {
-    for (u64 block = blockIdx.x; block < a.shape.blocks; block += gridDim.x) {
+    each_block(a.shape, [&](u64 block) {
         Share share = share_of_rows(a.shape, a.shape.blocks - 1 - block);
         RowWalk<U> walk(a.shape, share);
         Affine<T> affine[U];
@@ -113,11 +113,11 @@ template <class T, u32 U, bool IS_PLAIN> __device__ void normalize_last(const No
         }
         OwnChannels<U, Affine<T>> lanes = {affine, walk.first_channel()};
         normalize_share<T, U, IS_PLAIN>(a, walk, share.group, lanes);
-    }
+    });
 }
 
 template <class T, u32 U, bool IS_PLAIN> __device__ void gradient_last(const GradientArguments<T>& a) {
-    for (u64 block = blockIdx.x; block < a.shape.blocks; block += gridDim.x) {
+    each_block(a.shape, [&](u64 block) {
         Share share = share_of_rows(a.shape, a.shape.blocks - 1 - block);
         RowWalk<U> walk(a.shape, share);
         Slope<T> slope[U];
@@ -129,7 +129,7 @@ template <class T, u32 U, bool IS_PLAIN> __device__ void gradient_last(const Gra
         }
         OwnChannels<U, Slope<T>> lanes = {slope, walk.first_channel()};
         gradient_share<T, U, IS_PLAIN>(a, walk, share.group, lanes);
-    }
+    });
 }
 
 ENTRIES_LAST(3, moments_last, MomentsArguments)

@@ -29,6 +29,12 @@ struct Share {
     u64 part, tile, group;
 };
 
+// Calls `visit` with each of the problem's blocks that falls to this one: its own, and where a launch has fewer than
+// the problem, further ones.
+template <class Visit> __device__ void each_block(const Shape& shape, Visit visit) {
+    for (u64 block = blockIdx.x; block < shape.blocks; block += gridDim.x) visit(block);
+}
+
 // Channels-first: blocks go through the parts of a channel, then to the next one.
 __device__ inline Share share_of_channel(const Shape& shape, u64 block) {
     u64 rest = block / shape.parts;
