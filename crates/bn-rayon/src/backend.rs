@@ -17,6 +17,7 @@ use crate::run::{Finish, Through};
 use crate::shared::Shared;
 use crate::simd::Level;
 use crate::team::Team;
+use crate::tuning::Tuning;
 use crate::workspace::Workspaces;
 
 /// Batch normalisation on the cores of a CPU.
@@ -86,7 +87,7 @@ impl RayonBackend {
 
     fn on(team: Team) -> Self {
         let (spaces, level, cache) = (Workspaces::default(), Level::detect(), last_level_cache());
-        Self { engine: Engine { team, spaces, level, cache } }
+        Self { engine: Engine { team, spaces, level, cache, tuning: Tuning::here() } }
     }
 }
 

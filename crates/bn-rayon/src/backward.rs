@@ -16,7 +16,7 @@ use crate::forward::{fold_parts, gather, lanes};
 use crate::run::Through;
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Wide};
-use crate::statistics::{backward_coefficients, deviations_fit, gradient_sums_hold};
+use crate::statistics::{Sums, backward_coefficients, deviations_fit, gradient_sums_hold};
 use crate::tile::{Cut, Tile};
 use crate::workspace::pieces;
 use crate::{channels_first as first, channels_last as last};
@@ -38,13 +38,14 @@ impl<'a> Normalizer<'a> {
         if self.normalized { (0.0, 1.0) } else { (self.mean[statistic], self.inv_std[statistic]) }
     }
 
-    /// The mean in two parts, and whether they do as `f32`.
-    fn parts(&self, statistic: usize) -> ([f64; 2], bool) {
+    /// The mean as lanes hold it, which deviations are taken from; `None` where those need `f64`.
+    fn centre<R: Real>(&self, statistic: usize) -> Option<f64> {
         let (mean, inv_std) = self.of(statistic);
-        let fits = deviations_fit(mean, inv_std);
-        // A mean beyond f32 has no high part there: it would be infinite.
-        let high = if fits { f64::from(mean as f32) } else { mean };
-        ([high, mean - high], fits)
+        if size_of::<R>() == 8 {
+            Some(mean)
+        } else {
+            deviations_fit(mean, inv_std).then_some(f64::from(mean as f32))
+        }
     }
 }
 
@@ -67,17 +68,17 @@ pub(crate) struct MakeGradient<'a, T> {
 }
 
 impl<T> MakeGradient<'_, T> {
-    fn coefficients(
+    fn coefficients<R: Real>(
         &self,
         problem: &Problem,
         normalizer: Option<Normalizer<'_>>,
         statistic: usize,
-    ) -> ([f64; 6], bool) {
+    ) -> ([f64; 5], bool) {
         let (group, c) = (statistic / problem.channels(), statistic % problem.channels());
         let inv_std = self.inv_std[statistic];
         let scale = (self.gamma)(c) * inv_std;
         let (Some((sums, counts)), Some(normalizer)) = (self.batch, normalizer) else {
-            return backward_coefficients(0.0, 0.0, 0.0, scale, 1.0);
+            return backward_coefficients::<R>(0.0, 0.0, 0.0, scale, 1.0);
         };
         let count = counts.of(group) as f64;
         // SAFETY: the sums of this statistic are there before its coefficients are asked for.
@@ -85,7 +86,7 @@ impl<T> MakeGradient<'_, T> {
         // SAFETY: the same.
         let mean_dy_xhat = unsafe { sums.dy_xhat.get(statistic) } / count;
         let (mean, factor) = normalizer.of(statistic);
-        backward_coefficients(mean, mean_dy, mean_dy_xhat * factor, scale, factor)
+        backward_coefficients::<R>(mean, mean_dy, mean_dy_xhat * factor, scale, factor)
     }
 }
 
@@ -107,17 +108,17 @@ pub(crate) fn backward<A: Access>(
     let plan = engine.plan(cut, size, 3, reduce.is_some() && make.is_some());
     let all = cut.parts * statistics;
     let padded = last::padded(&problem);
-    let len = 6 * padded + 5 * statistics + if reduce.is_some() { 2 * all } else { 0 };
+    let len = 5 * padded + 4 * statistics + if reduce.is_some() { 2 * all } else { 0 };
     engine.spaces.lend(len, |space| {
-        let (table, space) = pieces::<6>(space, padded);
+        let (table, space) = pieces::<5>(space, padded);
         let table = table.map(lanes::<A::Scalar>);
-        let ([marks, high, low, mean, zero], space) = pieces::<5>(space, statistics);
-        let (marks, means) = (Shared::writing(marks), [high, low].map(lanes::<A::Scalar>));
-        let exact = [mean, zero].map(Shared::writing);
+        let ([marks, centre, exact, again], space) = pieces::<4>(space, statistics);
+        let (marks, centre) = (Shared::writing(marks), lanes::<A::Scalar>(centre));
+        let [exact, again] = [exact, again].map(Shared::writing);
         let reducing = reduce.zip(normalizer).map(|(to, normalizer)| {
             let ([one, two], _) = pieces::<2>(space, all);
             let sums = [one, two].map(Shared::writing);
-            Reducing { given, to, normalizer, sums, means, exact }
+            Reducing { given, to, normalizer, sums, centre, exact, again }
         });
         let given = Given { x: make.and_then(|make| make.batch).and(given.x), ..given };
         let stream = engine.streams(problem.elements(), size);
@@ -141,14 +142,15 @@ pub(crate) fn backward<A: Access>(
                 if let Some(reducing) = &reducing {
                     (0..statistics).for_each(|statistic| reducing.begin(statistic));
                     engine.by_parts(&plan, false, &|tile| {
-                        let (given, sums) = (reducing.given, reducing.sums);
+                        let (given, centre, sums) =
+                            (reducing.given, reducing.centre, reducing.sums);
                         let cut = &cut;
                         if matches!(given.through, Through::Everything) {
                             engine.run(last::SumGradients::<A, true> {
                                 cut,
                                 tile,
                                 given,
-                                means,
+                                centre,
                                 sums,
                             });
                         } else {
@@ -156,7 +158,7 @@ pub(crate) fn backward<A: Access>(
                                 cut,
                                 tile,
                                 given,
-                                means,
+                                centre,
                                 sums,
                             });
                         }
@@ -165,7 +167,7 @@ pub(crate) fn backward<A: Access>(
                 }
                 let Some(make) = make else { return };
                 let wide = last::tabulate(&problem, table, |statistic| {
-                    make.coefficients(&problem, normalizer, statistic)
+                    make.coefficients::<A::Scalar>(&problem, normalizer, statistic)
                 });
                 let table = &Table { lanes: table, wide: &wide };
                 let (cut, taken) = (&cut, make.taken);
@@ -210,7 +212,7 @@ struct First<'a, A: Access> {
     normalizer: Option<Normalizer<'a>>,
     given: Given<A::Stored>,
     make: Option<&'a MakeGradient<'a, A::Stored>>,
-    table: [Shared<A::Scalar>; 6],
+    table: [Shared<A::Scalar>; 5],
     /// Not 0 where the coefficients of a statistic need `f64`.
     marks: Shared<f64>,
     stream: bool,
@@ -253,7 +255,7 @@ impl<A: Access> Units for First<'_, A> {
                     given,
                     taken: make.taken,
                     coefficients: &|statistic| {
-                        make.coefficients(&cut.problem, self.normalizer, statistic)
+                        make.coefficients::<A::Scalar>(&cut.problem, self.normalizer, statistic)
                     },
                 });
             }
@@ -266,8 +268,8 @@ impl<A: Access> Units for First<'_, A> {
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 let tile = Tile { part, ..span.tile.clone() };
-                let (dy, shifts, sums) = (Some(dy), reducing.means, reducing.sums);
-                engine.run(ShortRows::<A> { cut, tile, x, dy, shifts, sums });
+                let (dy, shift, sums) = (Some(dy), reducing.centre, reducing.sums);
+                engine.run(ShortRows::<A> { cut, tile, x, dy, shift, sums });
             }
             sum = None;
         }
@@ -275,13 +277,14 @@ impl<A: Access> Units for First<'_, A> {
         macro_rules! sums {
             ($plain:literal) => {
                 sum.and_then(|(reducing, span)| {
-                    let (Given { dy, through, x }, means) = (reducing.given, reducing.means);
+                    let (Given { dy, through, x }, centre) = (reducing.given, reducing.centre);
                     Some(SumRows::<A, _> {
                         cut,
                         span,
-                        sum: GradientSum::<A, $plain> { dy, through, x: x?, means },
+                        sum: GradientSum::<A, $plain> { dy, through, x: x?, centre },
                         to: reducing.sums,
-                        ahead: self.plan.ahead,
+                        ahead: self.plan.ahead_of_sums(),
+                        hint: self.plan.tuning.hint,
                         next: self.plan.next,
                         access: PhantomData,
                     })
@@ -297,12 +300,13 @@ impl<A: Access> Units for First<'_, A> {
         };
         macro_rules! run {
             ($plain:literal, $stream:literal) => {
-                engine.run(Step::<A, _, _, 6, $stream> {
+                engine.run(Step::<A, _, _, 5, $stream> {
                     cut,
                     sum: sums!($plain),
                     write: (span, Gradient::<_, $plain> { given, taken: make.taken }),
                     table: self.table,
                     ahead: self.plan.ahead_of_writes(self.reducing.is_some()),
+                    turn: self.plan.tuning.turn,
                     forwards: self.reducing.is_none(),
                 })
             };
@@ -326,7 +330,8 @@ impl<A: Access> Units for First<'_, A> {
         let Some(make) = self.make else { return };
         for statistic in self.statistics(unit) {
             let problem = &self.plan.cut.problem;
-            let (exact, narrow) = make.coefficients(problem, self.normalizer, statistic);
+            let (exact, narrow) =
+                make.coefficients::<A::Scalar>(problem, self.normalizer, statistic);
             let narrow = narrow || size_of::<A::Scalar>() == 8;
             // SAFETY: the places of a statistic of this unit, which this call settles.
             unsafe {
@@ -339,51 +344,52 @@ impl<A: Access> Units for First<'_, A> {
     }
 }
 
-/// The mark of a channel whose sums are taken again: a zero, for it is what the mean's second part is
-/// in `f64`, with a sign.
-const AGAIN: f64 = -0.0;
-
 /// The first half: what is summed and where it goes.
 struct Reducing<'a, T, R> {
     given: Given<T>,
     to: GradientSums,
     normalizer: Normalizer<'a>,
     sums: [Shared<f64>; 2],
-    /// The means in two parts as lanes.
-    means: [Shared<R>; 2],
-    /// The means as `f64`, and zeros.
-    exact: [Shared<f64>; 2],
+    /// The means as lanes hold them.
+    centre: Shared<R>,
+    /// The means.
+    exact: Shared<f64>,
+    /// Not 0 where the sums of a channel are taken again in `f64`.
+    again: Shared<f64>,
 }
 
 impl<T: bn_core::Element, R: Real> Reducing<'_, T, R> {
-    /// Takes the mean of a statistic apart.
+    /// Chooses what deviations of a statistic are taken from.
     fn begin(&self, statistic: usize) {
-        let (parts, narrow) = self.normalizer.parts(statistic);
-        for (means, part) in self.means.iter().zip(parts) {
-            // Zeros do no harm where the sums are taken again in `f64`.
-            let part = if narrow || size_of::<R>() == 8 { part } else { 0.0 };
-            // SAFETY: places of the scratch that only this call uses, before anyone reads them.
-            unsafe { means.set(statistic, R::of(part)) };
+        // Zeros do no harm where the sums are taken again in `f64`.
+        let centre = self.normalizer.centre::<R>(statistic).unwrap_or(0.0);
+        // SAFETY: places of the scratch that only this call uses, before anyone reads them.
+        unsafe {
+            self.centre.set(statistic, R::of(centre));
+            self.exact.set(statistic, self.normalizer.of(statistic).0);
+            self.again.set(statistic, 0.0);
         }
-        // SAFETY: the same.
-        unsafe { self.exact[0].set(statistic, self.normalizer.of(statistic).0) };
-        // SAFETY: the same.
-        unsafe { self.exact[1].set(statistic, 0.0) };
     }
 
     /// Sums a tile in `f64`.
     fn sum_exactly(&self, engine: &Engine, cut: &Cut, tile: Tile) {
-        let (given, sums, means) = (self.given, self.sums, self.exact);
+        let (given, sums, centre) = (self.given, self.sums, self.exact);
         match cut.problem.layout() {
             Layout::ChannelsFirst => {
-                engine.run_seldom(first::SumGradients::<Wide<T>> { cut, tile, given, means, sums });
+                engine.run_seldom(first::SumGradients::<Wide<T>> {
+                    cut,
+                    tile,
+                    given,
+                    centre,
+                    sums,
+                });
             }
             Layout::ChannelsLast => {
                 engine.run_seldom(last::SumGradients::<Wide<T>, false> {
                     cut,
                     tile,
                     given,
-                    means,
+                    centre,
                     sums,
                 });
             }
@@ -410,20 +416,21 @@ impl<T: bn_core::Element, R: Real> Reducing<'_, T, R> {
             for c in channels.clone() {
                 let statistic = group * problem.channels() + c;
                 let sums = gather(self.sums, statistic);
-                let narrow = size_of::<A::Scalar>() < 8;
-                let fits = self.normalizer.parts(statistic).1;
-                if narrow && !(fits && gradient_sums_hold(sums, count)) {
+                let centre = self.normalizer.centre::<R>(statistic);
+                let Some(centre) =
+                    centre.filter(|_| size_of::<R>() == 8 || gradient_sums_hold(sums, count))
+                else {
                     // Marked for the second round, which sums its neighbours too.
                     // SAFETY: the place of a statistic that only this call settles.
-                    unsafe { self.exact[1].set(statistic, AGAIN) };
+                    unsafe { self.again.set(statistic, 1.0) };
                     // In channels-last from a multiple of eight, because bits are read by whole bytes; in
                     // channels-first the neighbours are another thread's.
                     let first = if last { c / 8 * 8 } else { c };
                     let start = again.as_ref().map_or(first, |again| again.start);
                     again = Some(start..c + 1);
                     continue;
-                }
-                self.write(statistic, [sums.first, sums.second]);
+                };
+                self.write(statistic, sums, centre);
             }
             let Some(range) = again else { continue };
             let tile = |part| Tile { group, channels: range.clone(), part };
@@ -437,19 +444,22 @@ impl<T: bn_core::Element, R: Real> Reducing<'_, T, R> {
             for c in range.start.max(channels.start)..range.end {
                 let statistic = group * problem.channels() + c;
                 // SAFETY: the same.
-                if unsafe { self.exact[1].get(statistic) }.is_sign_negative() {
-                    let sums = gather(self.sums, statistic);
-                    self.write(statistic, [sums.first, sums.second]);
+                if unsafe { self.again.get(statistic) } != 0.0 {
+                    let mean = self.normalizer.of(statistic).0;
+                    self.write(statistic, gather(self.sums, statistic), mean);
                 }
             }
         }
     }
 
-    fn write(&self, statistic: usize, [sum_dy, sum_dy_x]: [f64; 2]) {
-        let (_, inv_std) = self.normalizer.of(statistic);
-        // SAFETY: the place of a statistic that only this call settles.
-        unsafe { self.to.dy.set(statistic, sum_dy) };
-        // SAFETY: the same.
-        unsafe { self.to.dy_xhat.set(statistic, sum_dy_x * inv_std) };
+    /// Writes the sums of a statistic that were taken about a centre.
+    fn write(&self, statistic: usize, sums: Sums, centre: f64) {
+        let (mean, inv_std) = self.normalizer.of(statistic);
+        let about_mean = sums.second - (mean - centre) * sums.first;
+        // SAFETY: the places of a statistic that only this call settles.
+        unsafe {
+            self.to.dy.set(statistic, sums.first);
+            self.to.dy_xhat.set(statistic, about_mean * inv_std);
+        }
     }
 }

@@ -15,13 +15,11 @@ use crate::channels_first::strip::{SHORT_ROW, Span};
 use crate::simd::{Kernel, Level};
 use crate::team::Team;
 use crate::tile::{Cut, Tile};
+use crate::tuning::Tuning;
 use crate::workspace::Workspaces;
 
-/// Bytes of one operand that a strip has at most, unless it is one row: fewer, and the jumps from sample to
-/// sample show; more, and the two units of a thread leave its second-level cache.
-const STRIP: usize = 6400;
-
-/// The same where nothing is summed, and so nothing has to stay in a cache.
+/// Bytes of one operand that a strip has at most where nothing is summed, and so nothing has to stay in a
+/// cache.
 const LONG_STRIP: usize = 64 << 10;
 
 /// The same in tensors that are in a cache: a unit of one long row is found in the first-level cache when it
@@ -30,6 +28,9 @@ const NEAR_STRIP: usize = 16 << 10;
 
 /// Bytes of one operand that such a unit has at most, so that the second-level cache holds it.
 const NEAR_UNIT: usize = 256 << 10;
+
+/// How many bytes ahead of short rows that are only written memory is asked for.
+const SHORT_AHEAD: usize = 4096;
 
 /// Tensors of fewer bytes are in a cache: nothing is gained by asking for their lines in advance.
 const NEAR: usize = 2 << 20;
@@ -42,6 +43,7 @@ pub(crate) struct Engine {
     pub(crate) level: Level,
     /// Bytes of the last-level cache.
     pub(crate) cache: usize,
+    pub(crate) tuning: Tuning,
 }
 
 /// The size of the last-level cache in bytes, as Linux tells it; 32 MiB where it does not.
@@ -67,24 +69,31 @@ pub(crate) struct Plan {
     size: usize,
     /// Channels of a unit.
     width: usize,
-    /// How many bytes ahead memory is asked for.
-    pub(crate) ahead: usize,
-    /// Whether a unit is written while the next is summed.
-    in_step: bool,
+    pub(crate) tuning: Tuning,
+    /// Whether tensors are beyond the caches: then memory is asked for in advance, and a unit is written
+    /// while the next is summed.
+    far: bool,
     /// How many channels lie between the units that a thread takes one after the other, if it and the
     /// others take turns.
     pub(crate) next: usize,
 }
 
 impl Plan {
-    /// How many bytes ahead of what is written memory is asked for: where units have been summed and are not
-    /// summed in step, the unit that is summed next.
+    /// How many bytes ahead of what is summed memory is asked for.
+    pub(crate) fn ahead_of_sums(&self) -> usize {
+        if self.far { self.tuning.ahead } else { 0 }
+    }
+
+    /// The same for what is written. Long rows are read in order, which the processor follows by itself;
+    /// with short ones the unit is asked for that is summed after the next.
     pub(crate) fn ahead_of_writes(&self, summed: bool) -> usize {
         let problem = &self.cut.problem;
-        if summed && self.ahead > 0 && problem.spatial() <= SHORT_ROW {
+        if !self.far || problem.spatial() > SHORT_ROW {
+            0
+        } else if summed {
             2 * self.next * problem.spatial() * self.size
         } else {
-            self.ahead
+            SHORT_AHEAD
         }
     }
 
@@ -137,9 +146,10 @@ impl Engine {
                 let strip = if !far && both {
                     NEAR_STRIP.min(NEAR_UNIT / problem.group_batch())
                 } else if short {
-                    STRIP / 2
+                    self.tuning.short_strip
                 } else if both {
-                    STRIP
+                    // A unit beyond that leaves the last-level cache before it is written.
+                    self.tuning.strip.min(self.cache / 8 / problem.group_batch())
                 } else {
                     LONG_STRIP
                 };
@@ -148,8 +158,7 @@ impl Engine {
                 width(problem.spatial() * size, strip).min(most.max(1))
             }
         };
-        let ahead = if far { 4096 } else { 0 };
-        Plan { cut, workers, size, width, ahead, in_step: far, next: width * workers }
+        Plan { cut, workers, size, width, tuning: self.tuning, far, next: width * workers }
     }
 
     /// Whether outputs of that size bypass the cache: those of which the next layer would find little there,
@@ -188,7 +197,7 @@ impl Engine {
                 let tasks = units * parts;
                 team.each(workers, tasks, |task| work.step(None, part(tasks - 1 - task)));
             }
-        } else if work.sums() && work.writes() && !plan.in_step {
+        } else if work.sums() && work.writes() && !plan.far {
             (0..units).for_each(|unit| work.begin(&plan.unit(unit)));
             team.each(workers, units, |unit| {
                 let unit = plan.unit(unit);
@@ -196,7 +205,7 @@ impl Engine {
                 work.settle(&unit);
                 work.step(None, whole(unit));
             });
-        } else if plan.in_step && work.sums() && work.writes() {
+        } else if plan.far && work.sums() && work.writes() {
             team.chain(workers, units, |next, before| {
                 let next = next.map(|unit| plan.unit(unit));
                 if let Some(unit) = &next {

@@ -62,10 +62,10 @@ pub(crate) fn forward<A: Access>(
     let plan = engine.plan(cut, size, 2, moments.is_some() && apply.is_some());
     let all = cut.parts * statistics;
     let padded = last::padded(&problem);
-    let len = if moments.is_some() { 2 * (statistics + all) } else { 0 } + statistics + 4 * padded;
+    let len = if moments.is_some() { 2 * (statistics + all) } else { 0 } + statistics + 3 * padded;
     engine.spaces.lend(len, |space| {
-        let ([high, low, scale, beta], space) = pieces::<4>(space, padded);
-        let table = [high, low, scale, beta].map(lanes::<A::Scalar>);
+        let (table, space) = pieces::<3>(space, padded);
+        let table = table.map(lanes::<A::Scalar>);
         let ([marks], space) = pieces::<1>(space, statistics);
         let marks = Shared::writing(marks);
         let taking = moments.map(|moments| {
@@ -87,7 +87,9 @@ pub(crate) fn forward<A: Access>(
                     taking.settle::<A>(engine, &plan, 0, 0..problem.channels());
                 }
                 let Some(apply) = apply else { return };
-                let wide = last::tabulate(&problem, table, |statistic| apply.settled(statistic));
+                let wide = last::tabulate(&problem, table, |statistic| {
+                    apply.settled::<A::Scalar>(statistic)
+                });
                 let table = Table { lanes: table, wide: &wide };
                 let write = |tile| write_last::<A>(engine, &cut, apply, &table, stream, tile);
                 engine.by_parts(&plan, true, &write);
@@ -97,19 +99,19 @@ pub(crate) fn forward<A: Access>(
 }
 
 impl<T> Apply<'_, T> {
-    fn coefficients(&self, statistic: usize) -> ([f64; 4], bool) {
+    fn coefficients<R: Real>(&self, statistic: usize) -> ([f64; 3], bool) {
         let [mean, inv_std, gamma, beta] = (self.of)(statistic);
-        forward_coefficients(mean, inv_std, gamma, beta)
+        forward_coefficients::<R>(mean, inv_std, gamma, beta)
     }
 
     /// The same, once for each statistic: writes inv_std where it is wanted.
-    fn settled(&self, statistic: usize) -> ([f64; 4], bool) {
+    fn settled<R: Real>(&self, statistic: usize) -> ([f64; 3], bool) {
         let [mean, inv_std, gamma, beta] = (self.of)(statistic);
         if let Some(wanted) = self.inv_std {
             // SAFETY: the place of a statistic, which one call settles.
             unsafe { wanted.set(statistic, inv_std) };
         }
-        forward_coefficients(mean, inv_std, gamma, beta)
+        forward_coefficients::<R>(mean, inv_std, gamma, beta)
     }
 }
 
@@ -132,7 +134,7 @@ struct First<'a, A: Access> {
     plan: &'a Plan,
     taking: Option<Taking<'a, A::Stored, A::Scalar>>,
     apply: Option<&'a Apply<'a, A::Stored>>,
-    table: [Shared<A::Scalar>; 4],
+    table: [Shared<A::Scalar>; 3],
     /// Not 0 where the coefficients of a statistic need `f64`.
     marks: Shared<f64>,
     stream: bool,
@@ -175,9 +177,8 @@ impl<A: Access> Units for First<'_, A> {
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 let tile = Tile { part, ..span.tile.clone() };
-                let (x, sums) = (taking.moments.x, taking.sums);
-                let shifts = [taking.shift; 2];
-                engine.run(ShortRows::<A> { cut, tile, x, dy: None, shifts, sums });
+                let (x, shift, sums) = (taking.moments.x, taking.shift, taking.sums);
+                engine.run(ShortRows::<A> { cut, tile, x, dy: None, shift, sums });
             }
             sum = None;
         }
@@ -193,7 +194,7 @@ impl<A: Access> Units for First<'_, A> {
                     tile: Tile { part, ..span.tile.clone() },
                     io: apply.io,
                     finish: apply.finish,
-                    coefficients: &|statistic| apply.coefficients(statistic),
+                    coefficients: &|statistic| apply.coefficients::<A::Scalar>(statistic),
                 });
             }
             write = None;
@@ -203,7 +204,8 @@ impl<A: Access> Units for First<'_, A> {
             span,
             sum: Deviations { x: taking.moments.x, shift: taking.shift },
             to: taking.sums,
-            ahead: self.plan.ahead,
+            ahead: self.plan.ahead_of_sums(),
+            hint: self.plan.tuning.hint,
             next: self.plan.next,
             access: PhantomData,
         });
@@ -213,12 +215,13 @@ impl<A: Access> Units for First<'_, A> {
         macro_rules! run {
             ($finish:literal, $stream:literal) => {{
                 let (io, finish) = (apply.io, apply.finish);
-                engine.run(Step::<A, _, _, 4, $stream> {
+                engine.run(Step::<A, _, _, 3, $stream> {
                     cut,
                     sum,
                     write: (span, Normalized::<_, $finish> { io, finish }),
                     table: self.table,
                     ahead: self.plan.ahead_of_writes(self.taking.is_some()),
+                    turn: self.plan.tuning.turn,
                     forwards: self.taking.is_none(),
                 })
             }};
@@ -237,7 +240,7 @@ impl<A: Access> Units for First<'_, A> {
         }
         let Some(apply) = self.apply else { return };
         for statistic in self.statistics(unit) {
-            let (exact, narrow) = apply.settled(statistic);
+            let (exact, narrow) = apply.settled::<A::Scalar>(statistic);
             let narrow = narrow || size_of::<A::Scalar>() == 8;
             // SAFETY: the places of a statistic of this unit, which this call settles.
             unsafe {
@@ -390,7 +393,7 @@ fn write_last<A: Access>(
     engine: &Engine,
     cut: &Cut,
     apply: &Apply<'_, A::Stored>,
-    table: &Table<'_, A::Scalar, 4>,
+    table: &Table<'_, A::Scalar, 3>,
     stream: bool,
     tile: Tile,
 ) {

@@ -53,6 +53,7 @@ mod simd;
 mod statistics;
 mod team;
 mod tile;
+mod tuning;
 mod workspace;
 
 pub use backend::RayonBackend;

@@ -263,7 +263,7 @@ pub(crate) unsafe fn sum_deviations<A: Access, S: Simd>(
     }
 }
 
-/// y = finish((x − mean)·scale + beta).
+/// y = finish((x − centre)·scale + offset).
 ///
 /// # Safety
 ///
@@ -274,14 +274,14 @@ pub(crate) unsafe fn normalize<A: Access, S: Simd, const FINISH: bool>(
     x: *const A::Stored,
     y: *mut A::Stored,
     len: usize,
-    coefficients: [A::Scalar; 4],
+    coefficients: [A::Scalar; 3],
     end: End<A::Stored>,
 ) {
-    let [high, low, scale, beta] = coefficients.map(|value| A::Vec::<S>::splat(simd, value));
+    let [centre, scale, offset] = coefficients.map(|value| A::Vec::<S>::splat(simd, value));
     each_vector!(A::Vec::<S>::LANES, 0, len, |at, count| {
         // SAFETY: `at + count` is at most `len`.
         let x = unsafe { load::<A, S>(simd, x.add(at), count) };
-        let mut z = x.sub(high).sub(low).mul_add(scale, beta);
+        let mut z = x.sub(centre).mul_add(scale, offset);
         if FINISH {
             // SAFETY: the same; vectors begin at whole bytes of bits.
             z = unsafe { finish::<A, S>(simd, z, end, at, count) };
@@ -357,7 +357,7 @@ pub(crate) unsafe fn passed<A: Access, S: Simd>(
     }
 }
 
-/// Adds Σdy and Σdy·(x − mean) to `sums`, dy behind the gate.
+/// Adds Σdy and Σdy·(x − centre) to `sums`, dy behind the gate.
 ///
 /// # Safety
 ///
@@ -369,12 +369,12 @@ pub(crate) unsafe fn sum_gradients<A: Access, S: Simd>(
     pass: Pass<A::Stored>,
     x: *const A::Stored,
     len: usize,
-    [high, low]: [A::Scalar; 2],
+    centre: A::Scalar,
     sums: &mut [S::F64; 2],
 ) {
     let lanes = A::Vec::<S>::LANES;
     let splat = |value| A::Vec::<S>::splat(simd, value);
-    let (zero, high, low) = (splat(A::Scalar::of(0.0)), splat(high), splat(low));
+    let (zero, centre) = (splat(A::Scalar::of(0.0)), splat(centre));
     let mut done = 0;
     while done < len {
         let block = (len - done).min(2 * CHAIN * lanes);
@@ -385,8 +385,8 @@ pub(crate) unsafe fn sum_gradients<A: Access, S: Simd>(
             // SAFETY: the same.
             let x = unsafe { load::<A, S>(simd, x.add(done + at), count) };
             first[chain] = first[chain].add(dy);
-            // The lanes of dy beyond the run are 0, those of x − mean are finite.
-            second[chain] = dy.mul_add(x.sub(high).sub(low), second[chain]);
+            // The lanes of dy beyond the run are 0, those of x − centre are finite.
+            second[chain] = dy.mul_add(x.sub(centre), second[chain]);
         });
         sums[0] = sums[0].add(first[0].add(first[1]).fold());
         sums[1] = sums[1].add(second[0].add(second[1]).fold());
@@ -402,8 +402,8 @@ pub(crate) struct Gradients<T> {
     pub(crate) mask: *const u8,
 }
 
-/// dx = (dy − mean(dy) − (x − mean)·factor)·scale, dy behind the gate; dx = dy·scale where `x` is null
-/// and at positions that are not valid.
+/// dx = (dy − dy_centre)·scale − (x − centre)·through + offset, dy behind the gate; dx = dy·scale where
+/// `x` is null and at positions that are not valid.
 ///
 /// # Safety
 ///
@@ -415,7 +415,7 @@ pub(crate) unsafe fn apply_gradients<A: Access, S: Simd>(
     pass: Pass<A::Stored>,
     x: *const A::Stored,
     len: usize,
-    coefficients: [A::Scalar; 6],
+    coefficients: [A::Scalar; 5],
     to: Gradients<A::Stored>,
 ) {
     let coefficients = coefficients.map(|value| A::Vec::<S>::splat(simd, value));
@@ -449,17 +449,16 @@ pub(crate) unsafe fn apply_gradients<A: Access, S: Simd>(
 pub(crate) fn gradient<A: Access, S: Simd>(
     dy: A::Vec<S>,
     x: Option<A::Vec<S>>,
-    [high, low, dy_high, dy_low, factor, scale]: [A::Vec<S>; 6],
+    [centre, dy_centre, through, scale, offset]: [A::Vec<S>; 5],
     valid: u32,
 ) -> A::Vec<S> {
     let Some(x) = x else { return dy.mul(scale) };
-    let centred = dy.sub(dy_high).sub(dy_low);
-    let through = x.sub(high).sub(low).mul_sub_from(factor, centred);
+    let dx = dy.sub(dy_centre).mul_add(scale, x.sub(centre).mul_sub_from(through, offset));
     if valid == u32::MAX {
-        return through.mul(scale);
+        return dx;
     }
     // Where a position is not valid, dy itself. Bits are chosen, so a NaN there does no harm.
-    through.keep(valid).add(dy.keep(!valid)).mul(scale)
+    dy.mul(scale).select(dx, valid)
 }
 
 /// A small piece of memory in the first-level cache, from which whole lines go past the cache.

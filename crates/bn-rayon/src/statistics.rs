@@ -6,6 +6,8 @@
 //! cancels where K is far from the mean, and squares leave the range of `f32` near its ends; both are
 //! seen in the sums, and such a channel is summed again in `f64` about a better K.
 
+use crate::simd::Real;
+
 /// Σd and Σd² over a channel's values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sums {
@@ -86,46 +88,52 @@ fn fits(value: f64) -> bool {
     value == 0.0 || (low..=high).contains(&value.abs())
 }
 
-/// The coefficients of one channel, as many as an operation has.
+/// A number as lanes hold it.
+fn rounded<R: Real>(value: f64) -> f64 {
+    if size_of::<R>() == 8 { value } else { f64::from(value as f32) }
+}
+
+/// The coefficients of one channel in y = (x − centre)·scale + offset, and whether they do as lanes of `R`.
 ///
-/// Forward: mean, its remainder, scale, beta. Backward: mean, its remainder, mean(dy), its remainder,
-/// x̂'s factor, scale.
-pub(crate) fn forward_coefficients(
+/// x − centre must cancel exactly what x and the mean have in common, so the centre is the mean as a lane
+/// holds it; what that lacks goes into the offset.
+pub(crate) fn forward_coefficients<R: Real>(
     mean: f64,
     inv_std: f64,
     gamma: f64,
     beta: f64,
-) -> ([f64; 4], bool) {
+) -> ([f64; 3], bool) {
     let scale = inv_std * gamma;
     let narrow = mean.abs() <= f64::from_bits((1023 + 115) << 52)
         && inv_std != 0.0
         && fits(inv_std)
         && fits(scale);
-    (if narrow { split(mean, [scale, beta]) } else { [mean, 0.0, scale, beta] }, narrow)
+    if !narrow {
+        return ([mean, scale, beta], false);
+    }
+    let centre = rounded::<R>(mean);
+    ([centre, scale, beta - (mean - centre) * scale], true)
 }
 
-fn split(mean: f64, [scale, beta]: [f64; 2]) -> [f64; 4] {
-    let high = f64::from(mean as f32);
-    [high, mean - high, scale, beta]
-}
-
-/// dx = (dy − mean_dy − (x − mean)·factor)·scale, with the two means in two parts each where they are
-/// to be rounded to `f32`.
-pub(crate) fn backward_coefficients(
+/// The same for backward, in dx = (dy − dy_centre)·scale − (x − centre)·through + offset: what
+/// (dy − mean_dy − (x − mean)·factor)·scale is, with both means taken apart as above.
+pub(crate) fn backward_coefficients<R: Real>(
     mean: f64,
     mean_dy: f64,
     factor: f64,
     scale: f64,
     inv_std: f64,
-) -> ([f64; 6], bool) {
+) -> ([f64; 5], bool) {
+    let through = factor * scale;
     let narrow = mean.abs() <= f64::from_bits((1023 + 115) << 52)
         && inv_std != 0.0
-        && [inv_std, mean_dy, factor, scale].into_iter().all(fits);
+        && [inv_std, mean_dy, factor, scale, through].into_iter().all(fits);
     if !narrow {
-        return ([mean, 0.0, mean_dy, 0.0, factor, scale], false);
+        return ([mean, mean_dy, through, scale, 0.0], false);
     }
-    let (high, dy_high) = (f64::from(mean as f32), f64::from(mean_dy as f32));
-    ([high, mean - high, dy_high, mean_dy - dy_high, factor, scale], true)
+    let (centre, dy_centre) = (rounded::<R>(mean), rounded::<R>(mean_dy));
+    let offset = ((mean - centre) * factor - (mean_dy - dy_centre)) * scale;
+    ([centre, dy_centre, through, scale, offset], true)
 }
 
 /// Whether sums of dy and dy·(x − mean) taken in `f32` can be trusted.

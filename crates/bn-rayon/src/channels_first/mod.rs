@@ -109,11 +109,11 @@ pub(crate) struct Normalize<'a, A: Access, C> {
     pub(crate) coefficients: &'a C,
 }
 
-impl<A: Access, C: Fn(usize) -> ([f64; 4], bool)> Kernel for Normalize<'_, A, C> {
+impl<A: Access, C: Fn(usize) -> ([f64; 3], bool)> Kernel for Normalize<'_, A, C> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { cut, tile, io: (x, y), finish, coefficients } = self;
-        let prepared = Prepared::<A::Scalar, 4>::new(cut, &tile, coefficients);
+        let prepared = Prepared::<A::Scalar, 3>::new(cut, &tile, coefficients);
         let (samples, columns) = cut.samples(&tile);
         for n in samples {
             for (i, c) in tile.channels.clone().enumerate() {
@@ -147,20 +147,20 @@ pub(crate) struct Given<T> {
     pub(crate) x: Option<Shared<T>>,
 }
 
-/// Σdy and Σdy·(x − mean) of each channel of a tile, into its part's place in `sums`.
+/// Σdy and Σdy·(x − centre) of each channel of a tile, into its part's place in `sums`.
 pub(crate) struct SumGradients<'a, A: Access> {
     pub(crate) cut: &'a Cut,
     pub(crate) tile: Tile,
     pub(crate) given: Given<A::Stored>,
-    /// The mean of each statistic in two parts.
-    pub(crate) means: [Shared<A::Scalar>; 2],
+    /// The mean of each statistic as lanes hold it.
+    pub(crate) centre: Shared<A::Scalar>,
     pub(crate) sums: [Shared<f64>; 2],
 }
 
 impl<A: Access> Kernel for SumGradients<'_, A> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { cut, tile, given: Given { dy, through, x }, means, sums } = self;
+        let Self { cut, tile, given: Given { dy, through, x }, centre, sums } = self;
         let Some(x) = x else { return };
         let (samples, columns) = cut.samples(&tile);
         let mut acc = [[S::F64::splat(simd, 0.0); 2]; CHANNELS];
@@ -168,8 +168,8 @@ impl<A: Access> Kernel for SumGradients<'_, A> {
             for (i, c) in tile.channels.clone().enumerate() {
                 let (at, byte) = row(cut, n, c, columns.start);
                 let statistic = tile.group * cut.problem.channels() + c;
-                // SAFETY: the means of each channel are written before its tiles run.
-                let means = means.map(|means| unsafe { means.get(statistic) });
+                // SAFETY: the centre of each channel is written before its tiles run.
+                let centre = unsafe { centre.get(statistic) };
                 let pass = through.from(at, byte);
                 // SAFETY: the columns of row (n, c).
                 unsafe {
@@ -179,7 +179,7 @@ impl<A: Access> Kernel for SumGradients<'_, A> {
                         pass,
                         x.at(at),
                         columns.len(),
-                        means,
+                        centre,
                         &mut acc[i],
                     );
                 }
@@ -206,11 +206,11 @@ pub(crate) struct Apply<'a, A: Access, C> {
     pub(crate) coefficients: &'a C,
 }
 
-impl<A: Access, C: Fn(usize) -> ([f64; 6], bool)> Kernel for Apply<'_, A, C> {
+impl<A: Access, C: Fn(usize) -> ([f64; 5], bool)> Kernel for Apply<'_, A, C> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { cut, tile, given, taken, coefficients } = self;
-        let prepared = Prepared::<A::Scalar, 6>::new(cut, &tile, coefficients);
+        let prepared = Prepared::<A::Scalar, 5>::new(cut, &tile, coefficients);
         let (samples, columns) = cut.samples(&tile);
         for n in samples {
             for (i, c) in tile.channels.clone().enumerate() {

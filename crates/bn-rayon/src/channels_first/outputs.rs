@@ -5,6 +5,7 @@ use crate::run::{Finish, Pass, Through, gradient, load, passed, store_as, valid_
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Simd, Vector, first_lanes};
 use crate::tile::Cut;
+use crate::tuning::Hint;
 
 /// Where a row of a channel, or a piece of one, begins.
 #[derive(Clone, Copy, Default)]
@@ -50,7 +51,7 @@ pub(crate) trait Sum<A: Access>: Copy {
     ) -> (A::Vec<S>, A::Vec<S>);
 
     /// Asks for the lines of an element.
-    fn prefetch<S: Simd>(self, simd: S, at: usize);
+    fn prefetch<S: Simd>(self, simd: S, hint: Hint, at: usize);
 }
 
 /// One output value for each element, with `N` coefficients of its channel.
@@ -196,19 +197,19 @@ impl<A: Access> Sum<A> for Deviations<A> {
     }
 
     #[inline(always)]
-    fn prefetch<S: Simd>(self, simd: S, at: usize) {
-        simd.prefetch(self.x.at(at).cast());
+    fn prefetch<S: Simd>(self, simd: S, hint: Hint, at: usize) {
+        simd.prefetch_into(hint, self.x.at(at).cast());
     }
 }
 
-/// y = finish((x − mean)·scale + beta), the mean in two parts.
+/// y = finish((x − centre)·scale + offset).
 #[derive(Clone, Copy)]
 pub(crate) struct Normalized<T, const FINISH: bool> {
     pub(crate) io: (Shared<T>, Shared<T>),
     pub(crate) finish: Finish<T>,
 }
 
-impl<A: Access, const FINISH: bool> Output<A, 4> for Normalized<A::Stored, FINISH> {
+impl<A: Access, const FINISH: bool> Output<A, 3> for Normalized<A::Stored, FINISH> {
     /// x and the residual.
     type Loaded<S: Simd> = (A::Vec<S>, A::Vec<S>);
 
@@ -240,8 +241,8 @@ impl<A: Access, const FINISH: bool> Output<A, 4> for Normalized<A::Stored, FINIS
     }
 
     #[inline(always)]
-    fn compute<S: Simd>(&self, (x, _): Self::Loaded<S>, k: &[A::Vec<S>; 4]) -> A::Vec<S> {
-        x.sub(k[0]).sub(k[1]).mul_add(k[2], k[3])
+    fn compute<S: Simd>(&self, (x, _): Self::Loaded<S>, k: &[A::Vec<S>; 3]) -> A::Vec<S> {
+        x.sub(k[0]).mul_add(k[1], k[2])
     }
 
     #[inline(always)]
@@ -298,32 +299,30 @@ impl<A: Access, const FINISH: bool> Output<A, 4> for Normalized<A::Stored, FINIS
     }
 }
 
-/// Σdy and Σdy·(x − mean), dy behind the gate; `PLAIN` where that is open.
+/// Σdy and Σdy·(x − centre), dy behind the gate; `PLAIN` where that is open.
 #[derive(Clone, Copy)]
 pub(crate) struct GradientSum<A: Access, const PLAIN: bool> {
     pub(crate) dy: Shared<A::Stored>,
     pub(crate) through: Through<A::Stored>,
     pub(crate) x: Shared<A::Stored>,
-    /// The mean of each statistic in two parts.
-    pub(crate) means: [Shared<A::Scalar>; 2],
+    /// The mean of each statistic as lanes hold it.
+    pub(crate) centre: Shared<A::Scalar>,
 }
 
 impl<A: Access, const PLAIN: bool> Sum<A> for GradientSum<A, PLAIN> {
-    type Held<S: Simd> = [A::Vec<S>; 2];
+    type Held<S: Simd> = A::Vec<S>;
 
     #[inline(always)]
-    fn hold<S: Simd>(self, simd: S, statistic: usize) -> [A::Vec<S>; 2] {
-        let [high, low] = self.means;
-        // SAFETY: the means of each channel are written before its values are summed.
-        let (high, low) = unsafe { (high.get(statistic), low.get(statistic)) };
-        [A::Vec::<S>::splat(simd, high), A::Vec::<S>::splat(simd, low)]
+    fn hold<S: Simd>(self, simd: S, statistic: usize) -> A::Vec<S> {
+        // SAFETY: the centre of each channel is written before its values are summed.
+        A::Vec::<S>::splat(simd, unsafe { self.centre.get(statistic) })
     }
 
     #[inline(always)]
     unsafe fn lanes<S: Simd>(
         self,
         simd: S,
-        [high, low]: [A::Vec<S>; 2],
+        centre: A::Vec<S>,
         row: Row,
         s: usize,
         count: usize,
@@ -333,21 +332,21 @@ impl<A: Access, const PLAIN: bool> Sum<A> for GradientSum<A, PLAIN> {
         let dy = unsafe { passed::<A, S>(simd, self.dy.at(row.element), pass, s, count) };
         // SAFETY: the caller's.
         let x = unsafe { load::<A, S>(simd, self.x.at(row.element + s), count) };
-        (dy, x.sub(high).sub(low))
+        (dy, x.sub(centre))
     }
 
     #[inline(always)]
-    fn prefetch<S: Simd>(self, simd: S, at: usize) {
-        simd.prefetch(self.x.at(at).cast());
-        simd.prefetch(self.dy.at(at).cast());
+    fn prefetch<S: Simd>(self, simd: S, hint: Hint, at: usize) {
+        simd.prefetch_into(hint, self.x.at(at).cast());
+        simd.prefetch_into(hint, self.dy.at(at).cast());
         if !PLAIN && let Through::Output(y) = self.through {
-            simd.prefetch(y.at(at).cast());
+            simd.prefetch_into(hint, y.at(at).cast());
         }
     }
 }
 
-/// dx = (dy − mean(dy) − (x − mean)·factor)·scale, dy behind the gate; dx = dy·scale where there is no
-/// x and at positions that are not valid. `PLAIN` where the gate is open, there is an x, all positions are
+/// dx = (dy − dy_centre)·scale − (x − centre)·through + offset, dy behind the gate; dx = dy·scale where
+/// there is no x and at positions that are not valid. `PLAIN` where the gate is open, there is an x, all positions are
 /// valid and there is no residual: asking for each vector costs more than the arithmetic.
 #[derive(Clone, Copy)]
 pub(crate) struct Gradient<T, const PLAIN: bool> {
@@ -363,7 +362,7 @@ pub(crate) struct Read<V> {
     valid: u32,
 }
 
-impl<A: Access, const PLAIN: bool> Output<A, 6> for Gradient<A::Stored, PLAIN> {
+impl<A: Access, const PLAIN: bool> Output<A, 5> for Gradient<A::Stored, PLAIN> {
     type Loaded<S: Simd> = Read<A::Vec<S>>;
 
     #[inline(always)]
@@ -414,7 +413,7 @@ impl<A: Access, const PLAIN: bool> Output<A, 6> for Gradient<A::Stored, PLAIN> {
     }
 
     #[inline(always)]
-    fn compute<S: Simd>(&self, read: Self::Loaded<S>, k: &[A::Vec<S>; 6]) -> A::Vec<S> {
+    fn compute<S: Simd>(&self, read: Self::Loaded<S>, k: &[A::Vec<S>; 5]) -> A::Vec<S> {
         if PLAIN {
             return gradient::<A, S>(read.dy, Some(read.x), *k, u32::MAX);
         }

@@ -20,13 +20,13 @@ pub(crate) fn is_short(cut: &Cut) -> bool {
 }
 
 /// Two sums over each channel of a tile whose rows are short: of (x − K) and its square where there is no
-/// dy, and of dy and dy·(x − K), K in two parts.
+/// dy, and of dy and dy·(x − K).
 pub(crate) struct ShortRows<'a, A: Access> {
     pub(crate) cut: &'a Cut,
     pub(crate) tile: Tile,
     pub(crate) x: Shared<A::Stored>,
     pub(crate) dy: Option<Shared<A::Stored>>,
-    pub(crate) shifts: [Shared<A::Scalar>; 2],
+    pub(crate) shift: Shared<A::Scalar>,
     pub(crate) sums: [Shared<f64>; 2],
 }
 
@@ -39,44 +39,37 @@ struct Strips<A: Access, const GRADIENT: bool> {
     /// Elements between samples.
     stride: usize,
     /// K for every column.
-    shifts: [*const A::Scalar; 2],
+    shift: *const A::Scalar,
 }
 
 impl<A: Access, const GRADIENT: bool> Columns<A> for Strips<A, GRADIENT> {
-    type Held<S: Simd> = [A::Vec<S>; 2];
+    type Held<S: Simd> = A::Vec<S>;
 
     #[inline(always)]
-    unsafe fn hold<S: Simd>(&self, simd: S, c: usize, _: usize) -> [A::Vec<S>; 2] {
-        let [high, low] = self.shifts;
+    unsafe fn hold<S: Simd>(&self, simd: S, c: usize, _: usize) -> A::Vec<S> {
         // SAFETY: a vector of numbers lies at every column.
-        let high = unsafe { A::Vec::<S>::load(simd, high.wrapping_add(c)) };
-        if GRADIENT {
-            // SAFETY: the same.
-            [high, unsafe { A::Vec::<S>::load(simd, low.wrapping_add(c)) }]
-        } else {
-            [high; 2]
-        }
+        unsafe { A::Vec::<S>::load(simd, self.shift.wrapping_add(c)) }
     }
 
     #[inline(always)]
     unsafe fn lanes<S: Simd>(
         &self,
         simd: S,
-        [high, low]: [A::Vec<S>; 2],
+        shift: A::Vec<S>,
         row: usize,
         c: usize,
         count: usize,
     ) -> (A::Vec<S>, A::Vec<S>) {
         let at = self.element(row, c);
         // SAFETY: the caller's.
-        let d = unsafe { load::<A, S>(simd, self.x.at(at), count) }.sub(high);
+        let d = unsafe { load::<A, S>(simd, self.x.at(at), count) }.sub(shift);
         if !GRADIENT {
             // Lanes beyond the strip are not stored.
             return (d, d);
         }
         // SAFETY: the same.
         let dy = unsafe { load::<A, S>(simd, self.dy.at(at), count) };
-        (dy, d.sub(low))
+        (dy, d)
     }
 
     #[inline(always)]
@@ -106,17 +99,14 @@ impl<A: Access> Kernel for ShortRows<'_, A> {
         // As many channels at a time as there is room for.
         for first in self.tile.channels.clone().step_by(SPREAD / spatial) {
             let channels = first..self.tile.channels.end.min(first + SPREAD / spatial);
-            let mut shifts = [Row([A::Scalar::default(); SPREAD + 16]); 2];
-            let used = if self.dy.is_some() { 2 } else { 1 };
-            for (row, shift) in shifts.iter_mut().zip(self.shifts).take(used) {
-                for (values, c) in row.0.chunks_exact_mut(spatial).zip(channels.clone()) {
-                    // SAFETY: the shift of each channel is written before its values are summed.
-                    values.fill(unsafe { shift.get(self.tile.group * problem.channels() + c) });
-                }
+            let mut shifts = Row([A::Scalar::default(); SPREAD + 16]);
+            for (values, c) in shifts.0.chunks_exact_mut(spatial).zip(channels.clone()) {
+                // SAFETY: the shift of each channel is written before its values are summed.
+                values.fill(unsafe { self.shift.get(self.tile.group * problem.channels() + c) });
             }
             let mut sums = [Row([0.0; SPREAD + 16]); 2];
             let to = sums.each_mut().map(|sums| sums.0.as_mut_ptr());
-            let shifts = shifts.each_ref().map(|row| row.0.as_ptr());
+            let shift = shifts.0.as_ptr();
             let (x, dy) = (self.x, self.dy.unwrap_or(self.x));
             let stride = problem.channels() * spatial;
             let begin = problem.offset(0, first, 0);
@@ -129,10 +119,10 @@ impl<A: Access> Kernel for ShortRows<'_, A> {
                 // SAFETY: samples and channels of the tile, and as many sums as columns.
                 unsafe {
                     if self.dy.is_some() {
-                        let strips = Strips::<A, true> { x, dy, first: begin, stride, shifts };
+                        let strips = Strips::<A, true> { x, dy, first: begin, stride, shift };
                         add_rows::<A, S>(simd, &strips, &columns, rows, ahead, to);
                     } else {
-                        let strips = Strips::<A, false> { x, dy, first: begin, stride, shifts };
+                        let strips = Strips::<A, false> { x, dy, first: begin, stride, shift };
                         add_rows::<A, S>(simd, &strips, &columns, rows, ahead, to);
                     }
                 }

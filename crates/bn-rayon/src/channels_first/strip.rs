@@ -1,10 +1,9 @@
 //! The kernel of channels-first: strips of one unit are summed while those of another are written.
 //!
 //! A strip is what a unit's channels have of one sample: rows that follow each other in memory. Sums
-//! read memory and outputs go past the cache; taken in turns, half a kilobyte of each, the two overlap,
-//! where one after the other they add up: 1.04 of a copy instead of 1.4 (32×64×112×112, one thread).
-//! Turns of one or two kilobytes were slower, as were units beyond what the strip's prefetch needs: the
-//! two units alive at a time then leave the second-level cache.
+//! read memory and outputs go past the cache; taken in turns, some hundred bytes of each, the two overlap,
+//! where one after the other they add up. How long turns and strips are best differs between processors:
+//! see [`crate::tuning`].
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -12,6 +11,7 @@ use core::ops::Range;
 use super::CHANNELS;
 use super::outputs::{BitSink, Output, Row, Sum};
 use super::sums::SumRows;
+use crate::run::BLOCK;
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector, first_lanes};
 use crate::tile::{Cut, Tile};
@@ -46,6 +46,8 @@ pub(crate) struct Step<'a, A: Access, Q, W, const N: usize, const STREAM: bool> 
     pub(crate) table: [Shared<A::Scalar>; N],
     /// How many bytes ahead memory is asked for where nothing is summed; 0 where tensors are in the cache.
     pub(crate) ahead: usize,
+    /// How many bytes are summed before as many are written.
+    pub(crate) turn: usize,
     /// Whether strips are written from the first: what has been summed is written from the last, which is
     /// still in the cache.
     pub(crate) forwards: bool,
@@ -77,6 +79,8 @@ where
     fn run<S: Simd>(self, simd: S) {
         let mut space = MaybeUninit::uninit();
         let spread = self.spread(&mut space);
+        let block = BLOCK * A::Vec::<S>::LANES * size_of::<A::Stored>();
+        let blocks = (self.turn / block).max(1);
         let mut left = self.write.0.strips.clone();
         let mut acc = [const { MaybeUninit::uninit() }; CHANNELS];
         let mut sums = self.sum.as_ref().map(|sum| sum.begin(simd, &mut acc));
@@ -90,7 +94,7 @@ where
             let mut cursor = self.cursor(simd, spread, strip);
             loop {
                 let vectors = match &mut sums {
-                    Some(sums) if summing => sums.next_block(simd),
+                    Some(sums) if summing => sums.next_turn(simd, blocks),
                     _ => None,
                 };
                 cursor.advance(simd, vectors.unwrap_or(usize::MAX));

@@ -13,6 +13,7 @@ use crate::run::{BLOCK, in_chains};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector, total};
 use crate::tile::Cut;
+use crate::tuning::Hint;
 
 /// Two sums over each channel of a span, into the places of its parts.
 pub(crate) struct SumRows<'a, A: Access, Q> {
@@ -23,6 +24,7 @@ pub(crate) struct SumRows<'a, A: Access, Q> {
     pub(crate) to: [Shared<f64>; 2],
     /// How many bytes ahead memory is asked for; 0 where tensors are in the cache.
     pub(crate) ahead: usize,
+    pub(crate) hint: Hint,
     /// How many channels further on the unit lies that this thread takes next.
     pub(crate) next: usize,
     pub(crate) access: PhantomData<A>,
@@ -96,8 +98,8 @@ impl<A: Access, Q: Sum<A>> Kernel for SumRows<'_, A, Q> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let whole = BLOCK * A::Vec::<S>::LANES;
-        let (cut, sum, channels, first) =
-            (self.cut, self.sum, self.channels(), self.first_statistic());
+        let (cut, sum, hint) = (self.cut, self.sum, self.hint);
+        let (channels, first) = (self.channels(), self.first_statistic());
         let mut acc: Acc<S::F64> = [const { MaybeUninit::uninit() }; CHANNELS];
         let mut begins = true;
         for strip in self.span.strips.clone() {
@@ -111,18 +113,46 @@ impl<A: Access, Q: Sum<A>> Kernel for SumRows<'_, A, Q> {
                     // SAFETY: written by an earlier strip of this part.
                     unsafe { acc.assume_init() }
                 };
-                let mut from = 0;
-                while from + whole <= row.len {
-                    ahead.ask::<A, Q, S>(simd, sum, i * row.len + from, whole);
-                    // SAFETY: values of the row.
-                    unsafe { add_block::<A, Q, S>(simd, sum, held, row, from, whole, &mut both) };
-                    from += whole;
+                // Two loops, for asking without need costs as much as adding.
+                macro_rules! add_row {
+                    ($asks:literal) => {{
+                        let mut from = 0;
+                        while from + whole <= row.len {
+                            let asked = (hint, ahead.of(i * row.len + from));
+                            // SAFETY: values of the row.
+                            unsafe {
+                                add_block::<A, Q, S, $asks>(
+                                    simd,
+                                    sum,
+                                    held,
+                                    (row, from, whole),
+                                    asked,
+                                    &mut both,
+                                );
+                            }
+                            from += whole;
+                        }
+                        if from < row.len {
+                            let (len, asked) =
+                                (row.len - from, (hint, ahead.of(i * row.len + from)));
+                            // SAFETY: the same.
+                            unsafe {
+                                add_block::<A, Q, S, $asks>(
+                                    simd,
+                                    sum,
+                                    held,
+                                    (row, from, len),
+                                    asked,
+                                    &mut both,
+                                );
+                            }
+                        }
+                    }};
                 }
-                if from < row.len {
-                    let len = row.len - from;
-                    ahead.ask::<A, Q, S>(simd, sum, i * row.len + from, len);
-                    // SAFETY: the same.
-                    unsafe { add_block::<A, Q, S>(simd, sum, held, row, from, len, &mut both) };
+                if self.ahead > 0 {
+                    add_row!(true);
+                } else {
+                    add_row!(false);
                 }
                 acc.write(both);
                 row.step(cut);
@@ -181,9 +211,19 @@ impl<A: Access, Q: Sum<A>, S: Simd> InTurns<'_, A, Q, S> {
         };
     }
 
+    /// Adds so many blocks of the strip and returns how many vectors they had; `None` at the strip's end.
+    #[inline(always)]
+    pub(super) fn next_turn(&mut self, simd: S, blocks: usize) -> Option<usize> {
+        let mut vectors = 0;
+        for _ in 0..blocks {
+            vectors += self.next_block(simd)?;
+        }
+        Some(vectors)
+    }
+
     /// Adds the next block of the strip and returns how many vectors it had; `None` at the strip's end.
     #[inline(always)]
-    pub(super) fn next_block(&mut self, simd: S) -> Option<usize> {
+    fn next_block(&mut self, simd: S) -> Option<usize> {
         let whole = BLOCK * A::Vec::<S>::LANES;
         let (sums, row, from) = (self.sums, self.row, self.from);
         if self.channel == self.channels {
@@ -194,15 +234,17 @@ impl<A: Access, Q: Sum<A>, S: Simd> InTurns<'_, A, Q, S> {
             return None;
         }
         let len = (row.len - from).min(whole);
-        self.ahead.ask::<A, Q, S>(simd, sums.sum, self.done, len);
-        let (sum, held) = (sums.sum, self.held);
+        let (sum, held, both) = (sums.sum, self.held, &mut self.both);
+        let asked = (sums.hint, self.ahead.of(self.done));
         if len == whole {
             // The length is a constant here, and the loop unrolled.
+            let piece = (row, from, whole);
             // SAFETY: values of the row.
-            unsafe { add_block::<A, Q, S>(simd, sum, held, row, from, whole, &mut self.both) };
+            unsafe { add_block::<A, Q, S, true>(simd, sum, held, piece, asked, both) };
         } else {
+            let piece = (row, from, len);
             // SAFETY: the same.
-            unsafe { add_block::<A, Q, S>(simd, sum, held, row, from, len, &mut self.both) };
+            unsafe { add_block::<A, Q, S, true>(simd, sum, held, piece, asked, both) };
         }
         self.from += len;
         self.done += len;
@@ -226,7 +268,6 @@ struct Ahead {
     skip: usize,
     len: usize,
     second: usize,
-    wanted: bool,
 }
 
 impl Ahead {
@@ -247,42 +288,39 @@ impl Ahead {
         };
         let further = values / len;
         let (first, second) = (place(further), place(further + 1));
-        Self { first, skip: values % len, len, second, wanted: true }
+        Self { first, skip: values % len, len, second }
     }
 
-    /// Asks for the lines of `len` values, `done` values into the strip.
+    /// The element to ask for beside that which lies `done` values into the strip.
     #[inline(always)]
-    fn ask<A: Access, Q: Sum<A>, S: Simd>(&self, simd: S, sum: Q, done: usize, len: usize) {
-        if !self.wanted {
-            return;
-        }
+    fn of(&self, done: usize) -> usize {
         let at = self.skip + done;
-        let at = if at < self.len { self.first + at } else { self.second + at - self.len };
-        let line = 64 / size_of::<A::Stored>();
-        for i in (0..len).step_by(line) {
-            sum.prefetch(simd, at + i);
-        }
+        if at < self.len { self.first + at } else { self.second + at - self.len }
     }
 }
 
-/// Adds the values of a row from `from` on, at most [`BLOCK`] vectors.
+/// Adds the values of a row from `from` on, at most [`BLOCK`] vectors, and where `ASKS` asks for the lines
+/// of as many from the element `asked` on: one between two additions, because a burst of eight waits for the
+/// first.
 ///
 /// # Safety
 ///
 /// The row has them.
 #[inline(always)]
-unsafe fn add_block<A: Access, Q: Sum<A>, S: Simd>(
+unsafe fn add_block<A: Access, Q: Sum<A>, S: Simd, const ASKS: bool>(
     simd: S,
     sum: Q,
     held: Q::Held<S>,
-    row: Row,
-    from: usize,
-    len: usize,
+    (row, from, len): (Row, usize, usize),
+    (hint, asked): (Hint, usize),
     acc: &mut [S::F64; 2],
 ) {
     let zero = A::Vec::<S>::splat(simd, A::Scalar::default());
     let (mut first, mut second) = ([zero; 2], [zero; 2]);
     in_chains!(A::Vec::<S>::LANES, len, |chain, at, count| {
+        if ASKS {
+            sum.prefetch(simd, hint, asked + at);
+        }
         // SAFETY: `count` values of the row.
         let (one, other) = unsafe { sum.lanes(simd, held, row, from + at, count) };
         first[chain] = first[chain].add(one);

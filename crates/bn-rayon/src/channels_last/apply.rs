@@ -20,7 +20,7 @@ pub(crate) struct Apply<'a, A: Access, const PLAIN: bool, const STREAM: bool> {
     pub(crate) tile: Tile,
     pub(crate) given: Given<A::Stored>,
     pub(crate) taken: Taken<A::Stored>,
-    pub(crate) table: &'a Table<'a, A::Scalar, 6>,
+    pub(crate) table: &'a Table<'a, A::Scalar, 5>,
 }
 
 impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREAM> {
@@ -42,7 +42,7 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
         let (table, first) = (self.table.lanes, self.table.first(self.tile.group, channels));
         each_vector!(A::Vec::<S>::LANES, piece.start, piece.end, |c, count| {
             // No closure: it would be compiled without the instruction set.
-            let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 6];
+            let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 5];
             for (k, lanes) in k.iter_mut().zip(table) {
                 // SAFETY: `count` channels from c have coefficients.
                 *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(first + c), count) };
@@ -97,7 +97,7 @@ impl<A: Access> Apply<'_, A, false, false> {
         simd: S,
         r: usize,
         first: usize,
-        wide: &[(usize, [f64; 6])],
+        wide: &[(usize, [f64; 5])],
     ) {
         let channels = self.cut.problem.channels();
         let (dy, at) = (self.given.dy, r * channels);
@@ -116,12 +116,16 @@ impl<A: Access> Apply<'_, A, false, false> {
                 };
                 // SAFETY: an element of the tile.
                 let dy = if open { unsafe { dy.get(at + c) }.to_f64() } else { 0.0 };
-                let through = match self.given.x.filter(|_| self.is_valid(r)) {
-                    // SAFETY: the same.
-                    Some(x) => k[2] + (unsafe { x.get(at + c) }.to_f64() - k[0]) * k[4],
-                    None => 0.0,
+                let [centre, dy_centre, through, scale, offset] = *k;
+                let dx = match self.given.x.filter(|_| self.is_valid(r)) {
+                    Some(x) => {
+                        // SAFETY: the same.
+                        let x = unsafe { x.get(at + c) }.to_f64();
+                        (dy - dy_centre) * scale - (x - centre) * through + offset
+                    }
+                    None => dy * scale,
                 };
-                exact[found] = (c, A::Stored::from_f64((dy - through) * k[5]));
+                exact[found] = (c, A::Stored::from_f64(dx));
                 found += 1;
             }
             let dresidual =
@@ -253,13 +257,13 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
     unsafe fn vector<S: Simd, const TO_MEMORY: bool>(
         &self,
         simd: S,
-        table: [Shared<A::Scalar>; 6],
+        table: [Shared<A::Scalar>; 5],
         at: usize,
         k: usize,
         count: usize,
     ) {
         let place = k;
-        let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 6];
+        let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 5];
         for (k, lanes) in k.iter_mut().zip(table) {
             // SAFETY: a table has a vector of coefficients from every place of a channel on.
             *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(place), A::Vec::<S>::LANES) };

@@ -17,7 +17,7 @@ pub(crate) struct Normalize<'a, A: Access, const FINISH: bool, const STREAM: boo
     pub(crate) tile: Tile,
     pub(crate) io: (Shared<A::Stored>, Shared<A::Stored>),
     pub(crate) finish: Finish<A::Stored>,
-    pub(crate) table: &'a Table<'a, A::Scalar, 4>,
+    pub(crate) table: &'a Table<'a, A::Scalar, 3>,
 }
 
 impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH, STREAM> {
@@ -40,7 +40,7 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
         let (table, first) = (self.table.lanes, self.table.first(self.tile.group, channels));
         each_vector!(A::Vec::<S>::LANES, piece.start, piece.end, |c, count| {
             // No closure: it would be compiled without the instruction set.
-            let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 4];
+            let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 3];
             for (k, lanes) in k.iter_mut().zip(table) {
                 // SAFETY: `count` channels from c have coefficients.
                 *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(first + c), count) };
@@ -48,7 +48,7 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
             for row in 0..R {
                 // SAFETY: `count` channels from c of that row, in this and all that follow.
                 let x = unsafe { load::<A, S>(simd, self.io.0.at(at(row) + c), count) };
-                let mut z = x.sub(k[0]).sub(k[1]).mul_add(k[2], k[3]);
+                let mut z = x.sub(k[0]).mul_add(k[1], k[2]);
                 if FINISH {
                     let end = end_of(&self.finish, channels, r + row);
                     // SAFETY: as above; vectors begin at multiples of 8.
@@ -150,7 +150,7 @@ impl<A: Access> Normalize<'_, A, true, false> {
         simd: S,
         r: usize,
         first: usize,
-        wide: &[(usize, [f64; 4])],
+        wide: &[(usize, [f64; 3])],
     ) {
         let channels = self.cut.problem.channels();
         let (x, y) = (self.io.0, self.io.1.at(r * channels));
@@ -165,7 +165,7 @@ impl<A: Access> Normalize<'_, A, true, false> {
                 let at = r * channels + c;
                 // SAFETY: an element of the tile.
                 let x = unsafe { x.get(at) }.to_f64();
-                let mut z = (x - k[0]) * k[2] + k[3];
+                let mut z = (x - k[0]) * k[1] + k[2];
                 if let Some(residual) = self.finish.residual {
                     // SAFETY: the same.
                     z += unsafe { residual.get(at) }.to_f64();
@@ -240,20 +240,20 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
     unsafe fn vector<S: Simd, const TO_MEMORY: bool>(
         &self,
         simd: S,
-        table: [Shared<A::Scalar>; 4],
+        table: [Shared<A::Scalar>; 3],
         at: usize,
         k: usize,
         count: usize,
     ) {
         let place = k;
-        let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 4];
+        let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 3];
         for (k, lanes) in k.iter_mut().zip(table) {
             // SAFETY: a table has a vector of coefficients from every place of a channel on.
             *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(place), A::Vec::<S>::LANES) };
         }
         // SAFETY: the caller's, in this and all that follow.
         let x = unsafe { load::<A, S>(simd, self.io.0.at(at), count) };
-        let mut z = x.sub(k[0]).sub(k[1]).mul_add(k[2], k[3]);
+        let mut z = x.sub(k[0]).mul_add(k[1], k[2]);
         if FINISH {
             if let Some(residual) = self.finish.residual {
                 // SAFETY: the same.

@@ -350,33 +350,31 @@ pub(super) fn pass_of<T: Element>(through: Through<T>, channels: usize, row: usi
     through.from(row * channels, row * channels.div_ceil(8))
 }
 
-/// Σdy and Σdy·(x − mean) of each channel of a tile; `PLAIN` where the gate is open.
+/// Σdy and Σdy·(x − centre) of each channel of a tile; `PLAIN` where the gate is open.
 pub(crate) struct SumGradients<'a, A: Access, const PLAIN: bool> {
     pub(crate) cut: &'a Cut,
     pub(crate) tile: Tile,
     pub(crate) given: Given<A::Stored>,
-    pub(crate) means: [Shared<A::Scalar>; 2],
+    /// The mean of each statistic as lanes hold it.
+    pub(crate) centre: Shared<A::Scalar>,
     pub(crate) sums: [Shared<f64>; 2],
 }
 
 impl<A: Access, const PLAIN: bool> Columns<A> for (SumGradients<'_, A, PLAIN>, Shared<A::Stored>) {
-    type Held<S: Simd> = [A::Vec<S>; 2];
+    type Held<S: Simd> = A::Vec<S>;
 
     #[inline(always)]
-    unsafe fn hold<S: Simd>(&self, simd: S, c: usize, count: usize) -> [A::Vec<S>; 2] {
+    unsafe fn hold<S: Simd>(&self, simd: S, c: usize, count: usize) -> A::Vec<S> {
         let first = self.0.tile.group * self.0.cut.problem.channels();
-        let [high, low] = self.0.means;
-        // SAFETY: the channels have means.
-        let high = unsafe { A::Scalar::load::<A, S>(simd, high.at(first + c), count) };
-        // SAFETY: the same.
-        [high, unsafe { A::Scalar::load::<A, S>(simd, low.at(first + c), count) }]
+        // SAFETY: the channels have centres.
+        unsafe { A::Scalar::load::<A, S>(simd, self.0.centre.at(first + c), count) }
     }
 
     #[inline(always)]
     unsafe fn lanes<S: Simd>(
         &self,
         simd: S,
-        [high, low]: [A::Vec<S>; 2],
+        centre: A::Vec<S>,
         row: usize,
         c: usize,
         count: usize,
@@ -389,7 +387,7 @@ impl<A: Access, const PLAIN: bool> Columns<A> for (SumGradients<'_, A, PLAIN>, S
         let dy = unsafe { passed::<A, S>(simd, dy.at(at), pass, c, count) };
         // SAFETY: the same.
         let x = unsafe { load::<A, S>(simd, x.at(at + c), count) };
-        (dy, x.sub(high).sub(low))
+        (dy, x.sub(centre))
     }
 
     #[inline(always)]

@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::{Simd, Vector, first_lanes};
+use crate::tuning::Hint;
 
 /// The proof that AVX2, FMA and F16C are there.
 #[derive(Clone, Copy)]
@@ -38,6 +39,14 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn fence(self) {
         op!(_mm_sfence());
+    }
+
+    #[inline(always)]
+    fn prefetch_into(self, hint: Hint, at: *const u8) {
+        match hint {
+            Hint::First => self.prefetch(at),
+            Hint::Second => op!(_mm_prefetch::<_MM_HINT_T1>(at.cast())),
+        }
     }
 
     #[inline(always)]

@@ -18,6 +18,7 @@ mod avx512;
 mod level;
 mod portable;
 
+use crate::tuning::Hint;
 pub(crate) use access::{Access, Wide};
 pub(crate) use level::Kernel;
 pub use level::Level;
@@ -55,6 +56,9 @@ pub(crate) trait Simd: Copy {
 
     /// Asks for the line of an address, which need not be one.
     fn prefetch(self, at: *const u8);
+
+    /// The same, into the cache that the hint names.
+    fn prefetch_into(self, hint: Hint, at: *const u8);
 
     /// Loads 8 lanes of `f32` as `f64`.
     ///

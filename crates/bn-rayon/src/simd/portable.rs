@@ -6,6 +6,7 @@
 use half::{bf16, f16};
 
 use super::{Simd, Vector};
+use crate::tuning::Hint;
 
 /// Arrays of lanes; `FUSED` where the target has a multiply-add instruction for certain.
 #[derive(Clone, Copy)]
@@ -26,6 +27,9 @@ impl<const FUSED: bool> Simd for Portable<FUSED> {
 
     #[inline(always)]
     fn prefetch(self, _: *const u8) {}
+
+    #[inline(always)]
+    fn prefetch_into(self, _: Hint, _: *const u8) {}
 
     #[inline(always)]
     unsafe fn load_wide(self, from: *const f32) -> F64<FUSED> {
