@@ -21,8 +21,8 @@
 //!
 //! The operation is bound by memory, so what counts is how often a value travels. In channels-first a
 //! unit of channels is reduced and then written while it is in the cache of one core, backwards, so that
-//! what was read last is used first; and while it is written, the sums of the next unit are taken, half a
-//! kilobyte of each in turn, so that memory is read and written at the same time. In channels-last rows are
+//! what was read last is used first; and while it is written, the sums of the next unit are taken, a short
+//! turn of each, so that memory is read and written at the same time. In channels-last rows are
 //! one flat run, summed downwards in chunks. Outputs of which the next layer would find little in the cache
 //! bypass it, by whole lines, whatever the alignment of rows. Small tensors stay on the calling thread.
 //! What that comes to, and what was tried and lost, is in `docs/performance.md`.
@@ -33,7 +33,8 @@
 //! four `f32` vectors that go on in `f64`; of fewer than 1536 values in `f64` at once. Longer chains were tried: at 16
 //! vectors, 784 values gave an inv_std off by 2e-7. A channel whose sums show cancellation, overflow or
 //! underflow is summed again in `f64`, and one whose coefficients leave the range of `f32` is written in
-//! `f64`, its neighbours untouched. The mean is subtracted in two parts, high and low.
+//! `f64`, its neighbours untouched. What is subtracted from x is the mean as `f32` holds it; what that lacks is
+//! multiplied in `f64` and goes into the offset.
 //!
 //! # Determinism
 //!
