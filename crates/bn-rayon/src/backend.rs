@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bn_core::{
     Backend, Backward, BackwardApply, BackwardReduce, BatchNormBackend, ChannelMoments, Checked,
     Correction, DType, Dependence, Device, Element, Error, FixedStatistics, ForwardInference,
-    ForwardTraining, HostMemory, Moments, Normalize, Problem, bf16, f16, inv_std,
+    ForwardTraining, HostMemory, Moments, Normalize, Problem, bf16, f16,
 };
 
 use crate::backward::{GradientSums, MakeGradient, Normalizer};
@@ -16,6 +16,7 @@ use crate::forward::{Apply, TakeMoments};
 use crate::run::{Finish, Through};
 use crate::shared::Shared;
 use crate::simd::Level;
+use crate::source::{Affine, Center, Numbers};
 use crate::team::Team;
 use crate::tuning::Tuning;
 use crate::workspace::Workspaces;
@@ -139,11 +140,6 @@ macro_rules! by_type {
     };
 }
 
-/// A parameter of a channel, or its default.
-fn parameter<P: Element>(values: Option<&[P]>, default: f64) -> impl Fn(usize) -> f64 + Sync + '_ {
-    move |c| values.map_or(default, |values| values[c].to_f64())
-}
-
 impl<T: Element> BatchNormBackend<T> for RayonBackend {
     fn moments(&self, request: Checked<Moments<'_, T, HostMemory>>) -> Result<(), Error> {
         let counts = request.counts();
@@ -158,12 +154,11 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
 
     fn normalize(&self, request: Checked<Normalize<'_, T, HostMemory>>) -> Result<(), Error> {
         let Normalize { problem, io, mean, inv_std, gamma, beta, epilogue } = request.into_inner();
-        let (gamma, beta) = (parameter(gamma, 1.0), parameter(beta, 0.0));
+        let (gamma, beta) = (Numbers::new(gamma, 1.0), Numbers::new(beta, 0.0));
         let (io, finish) = (Shared::pair(io), Finish::of(epilogue));
-        let of = |at| {
-            let c = at % problem.channels();
-            [mean[at], inv_std[at], gamma(c), beta(c)]
-        };
+        let [mean, inv_std] = [mean, inv_std].map(|values| Numbers::new(Some(values), 0.0));
+        let center = Center::Given { mean, inv_std };
+        let of = Affine { center, gamma, beta, channels: problem.channels() };
         by_type!(T, A => {
             let (io, finish) = ((io.0.cast(), io.1.cast()), finish.cast());
             let apply = Apply { io, finish, of: &of, inv_std: None };
@@ -195,7 +190,7 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
     ) -> Result<(), Error> {
         let BackwardApply { problem, io, gate, dresidual, inv_std, gamma, correction } =
             request.into_inner();
-        let gamma = &parameter(gamma, 1.0);
+        let gamma = Numbers::new(gamma, 1.0);
         let (io, through) = (Shared::pair(io), Through::of(gate));
         let dresidual = dresidual.map(Shared::writing);
         let (x, normalizer, batch, mask) = match correction {
@@ -235,7 +230,7 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
             problem, io, valid, gamma, beta, eps, epilogue, running, saved, ..
         } = request.into_inner();
         let (statistics, channels) = (problem.statistics(), problem.channels());
-        let (gamma, beta) = (parameter(gamma, 1.0), parameter(beta, 0.0));
+        let (gamma, beta) = (Numbers::new(gamma, 1.0), Numbers::new(beta, 0.0));
         let (io, finish) = (Shared::pair(io), Finish::of(epilogue));
         let mask = valid.map(|valid| Shared::reading(valid.mask()));
         self.engine.spaces.lend(statistics, |m2_values| {
@@ -247,12 +242,10 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
                 // SAFETY: the same.
                 m2: unsafe { m2.get(statistic) },
             };
-            let of = |statistic: usize| {
-                let (moments, c) = (moments_of(statistic), statistic % channels);
-                [moments.mean, moments.inv_std(eps), gamma(c), beta(c)]
-            };
             let inv_std = Some(Shared::writing(saved.inv_std));
             let counts = &counts;
+            let center = Center::Moments { mean, m2, counts, eps };
+            let of = Affine { center, gamma, beta, channels };
             by_type!(T, A => {
                 let x = io.0.cast();
                 let moments = TakeMoments { mask, counts, mean, m2, x };
@@ -280,19 +273,18 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
     ) -> Result<(), Error> {
         let ForwardInference { problem, io, statistics, gamma, beta, epilogue, saved, .. } =
             request.into_inner();
-        let channels = problem.channels();
-        let (gamma, beta) = (parameter(gamma, 1.0), parameter(beta, 0.0));
-        let fixed = |statistic: usize| match statistics {
-            FixedStatistics::Given { mean, inv_std } => (mean[statistic], inv_std[statistic]),
+        let (gamma, beta) = (Numbers::new(gamma, 1.0), Numbers::new(beta, 0.0));
+        let center = match statistics {
+            FixedStatistics::Given { mean, inv_std } => {
+                let [mean, inv_std] = [mean, inv_std].map(|values| Numbers::new(Some(values), 0.0));
+                Center::Given { mean, inv_std }
+            }
             FixedStatistics::Running { mean, var, scale, eps } => {
-                let (mean, var) = (mean[statistic].to_f64(), var[statistic].to_f64());
-                (scale * mean, inv_std(scale * var, eps))
+                let [mean, var] = [mean, var].map(|values| Numbers::new(Some(values), 0.0));
+                Center::Running { mean, var, scale, eps }
             }
         };
-        let of = |statistic: usize| {
-            let ((mean, inv_std), c) = (fixed(statistic), statistic % channels);
-            [mean, inv_std, gamma(c), beta(c)]
-        };
+        let of = Affine { center, gamma, beta, channels: problem.channels() };
         let (io, finish) = (Shared::pair(io), Finish::of(epilogue));
         by_type!(T, A => {
             let (io, finish) = ((io.0.cast(), io.1.cast()), finish.cast());
@@ -302,7 +294,8 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
         if let Some(saved) = saved {
             let places = saved.mean.iter_mut().zip(saved.inv_std).enumerate();
             for (statistic, (mean, inv_std)) in places {
-                (*mean, *inv_std) = fixed(statistic);
+                // SAFETY: a statistic of the problem, and nobody writes what is given.
+                [*mean, *inv_std, ..] = unsafe { of.get(statistic) };
             }
         }
         Ok(())
@@ -324,7 +317,7 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
             dbeta,
             dresidual,
         } = request.into_inner();
-        let gamma = &parameter(gamma, 1.0);
+        let gamma = Numbers::new(gamma, 1.0);
         let (io, through) = (Shared::pair(io), Through::of(gate));
         let (dresidual, x) = (dresidual.map(Shared::writing), Shared::reading(saved.buffer()));
         let mask = valid.map(|valid| Shared::reading(valid.mask()));
@@ -361,6 +354,10 @@ impl<T: Element> BatchNormBackend<T> for RayonBackend {
 
 /// dgamma or dbeta, C values, from G·C sums, as [`bn_core::parameter_gradient`] without a vector.
 fn write_gradient<P: Element>(problem: &Problem, sums: &[f64], gradient: &mut [P]) {
+    if problem.groups() == 1 {
+        let places = gradient.iter_mut().zip(sums);
+        return places.for_each(|(gradient, &sum)| *gradient = P::from_f64(sum));
+    }
     for (c, gradient) in gradient.iter_mut().enumerate() {
         *gradient = P::from_f64(sums.iter().skip(c).step_by(problem.channels()).sum());
     }

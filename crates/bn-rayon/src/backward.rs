@@ -13,10 +13,12 @@ use crate::channels_first::{Given, Taken};
 use crate::channels_last::Table;
 use crate::engine::{Engine, Plan, Units};
 use crate::forward::{fold_parts, gather, lanes};
-use crate::run::Through;
+use crate::run::{Through, load};
+use crate::settle::{BeginGradients, Channels, JudgeGradients, Means, Places, SettleBackward};
 use crate::shared::Shared;
-use crate::simd::{Access, Real, Wide};
-use crate::statistics::{Sums, backward_coefficients, deviations_fit, gradient_sums_hold};
+use crate::simd::{Access, Eight, Real, Simd, Vector, Wide};
+use crate::source::Numbers;
+use crate::statistics::{Sums, backward_coefficients};
 use crate::tile::{Cut, Tile};
 use crate::workspace::pieces;
 use crate::{channels_first as first, channels_last as last};
@@ -38,14 +40,19 @@ impl<'a> Normalizer<'a> {
         if self.normalized { (0.0, 1.0) } else { (self.mean[statistic], self.inv_std[statistic]) }
     }
 
-    /// The mean as lanes hold it, which deviations are taken from; `None` where those need `f64`.
-    fn centre<R: Real>(&self, statistic: usize) -> Option<f64> {
-        let (mean, inv_std) = self.of(statistic);
-        if size_of::<R>() == 8 {
-            Some(mean)
-        } else {
-            deviations_fit(mean, inv_std).then_some(f64::from(mean as f32))
+    /// The same of `count` statistics from `at` on.
+    ///
+    /// # Safety
+    ///
+    /// They are the problem's.
+    #[inline(always)]
+    pub(crate) unsafe fn lanes<S: Simd>(&self, simd: S, at: usize, count: usize) -> [S::F64; 2] {
+        if self.normalized {
+            return [0.0, 1.0].map(|value| S::F64::splat(simd, value));
         }
+        // SAFETY: the caller's.
+        [self.mean, self.inv_std]
+            .map(|values| unsafe { load::<f64, S>(simd, values.as_ptr().wrapping_add(at), count) })
     }
 }
 
@@ -64,7 +71,7 @@ pub(crate) struct MakeGradient<'a, T> {
     /// 1/sqrt(variance + eps), even where x̂ was saved.
     pub(crate) inv_std: &'a [f64],
     /// gamma of a channel.
-    pub(crate) gamma: &'a (dyn Fn(usize) -> f64 + Sync),
+    pub(crate) gamma: Numbers,
 }
 
 impl<T> MakeGradient<'_, T> {
@@ -76,7 +83,8 @@ impl<T> MakeGradient<'_, T> {
     ) -> ([f64; 5], bool) {
         let (group, c) = (statistic / problem.channels(), statistic % problem.channels());
         let inv_std = self.inv_std[statistic];
-        let scale = (self.gamma)(c) * inv_std;
+        // SAFETY: a channel of the problem.
+        let scale = unsafe { self.gamma.get(c) } * inv_std;
         let (Some((sums, counts)), Some(normalizer)) = (self.batch, normalizer) else {
             return backward_coefficients::<R>(0.0, 0.0, 0.0, scale, 1.0);
         };
@@ -87,6 +95,39 @@ impl<T> MakeGradient<'_, T> {
         let mean_dy_xhat = unsafe { sums.dy_xhat.get(statistic) } / count;
         let (mean, factor) = normalizer.of(statistic);
         backward_coefficients::<R>(mean, mean_dy, mean_dy_xhat * factor, scale, factor)
+    }
+}
+
+impl<T> MakeGradient<'_, T> {
+    /// What [`backward_coefficients`] is told, of `count` channels of a group from `c` on, whose statistics
+    /// begin at `at`.
+    ///
+    /// # Safety
+    ///
+    /// They are the problem's, and their sums are there.
+    #[inline(always)]
+    pub(crate) unsafe fn lanes<S: Simd>(
+        &self,
+        simd: S,
+        normalizer: Option<Normalizer<'_>>,
+        [group, c, at, count]: [usize; 4],
+    ) -> [S::F64; 5] {
+        let splat = |value| S::F64::splat(simd, value);
+        let inv_std = self.inv_std.as_ptr().wrapping_add(at);
+        // SAFETY: the caller's, here and below.
+        let (inv_std, gamma) =
+            unsafe { (load::<f64, S>(simd, inv_std, count), self.gamma.lanes(simd, c, count)) };
+        let scale = gamma.mul(inv_std);
+        let (Some((sums, counts)), Some(normalizer)) = (self.batch, normalizer) else {
+            return [splat(0.0), splat(0.0), splat(0.0), scale, splat(1.0)];
+        };
+        let values = splat(counts.of(group) as f64);
+        // SAFETY: the same.
+        let [mean_dy, mean_dy_xhat] = [sums.dy, sums.dy_xhat]
+            .map(|sums| unsafe { load::<f64, S>(simd, sums.at(at), count) }.div(values));
+        // SAFETY: the same.
+        let [mean, factor] = unsafe { normalizer.lanes(simd, at, count) };
+        [mean, mean_dy, mean_dy_xhat.mul(factor), scale, factor]
     }
 }
 
@@ -118,32 +159,24 @@ pub(crate) fn backward<A: Access>(
         let reducing = reduce.zip(normalizer).map(|(to, normalizer)| {
             let ([one, two], _) = pieces::<2>(space, all);
             let sums = [one, two].map(Shared::writing);
-            Reducing { given, to, normalizer, sums, centre, exact, again }
+            Reducing { given, to, normalizer, sums, means: Means { centre, exact, again } }
         });
         let given = Given { x: make.and_then(|make| make.batch).and(given.x), ..given };
         let stream = engine.streams(problem.elements(), size);
         match problem.layout() {
             Layout::ChannelsFirst => {
                 let plan = &plan;
-                let work = First::<A> {
-                    engine,
-                    plan,
-                    reducing,
-                    normalizer,
-                    given,
-                    make,
-                    table,
-                    marks,
-                    stream,
-                };
+                let to = Places { lanes: table, marks };
+                let work =
+                    First::<A> { engine, plan, reducing, normalizer, given, make, to, stream };
                 engine.by_units(plan, &work);
             }
             Layout::ChannelsLast => {
                 if let Some(reducing) = &reducing {
-                    (0..statistics).for_each(|statistic| reducing.begin(statistic));
+                    reducing.begin(engine, 0..statistics);
                     engine.by_parts(&plan, false, &|tile| {
                         let (given, centre, sums) =
-                            (reducing.given, reducing.centre, reducing.sums);
+                            (reducing.given, reducing.means.centre, reducing.sums);
                         let cut = &cut;
                         if matches!(given.through, Through::Everything) {
                             engine.run(last::SumGradients::<A, true> {
@@ -163,7 +196,7 @@ pub(crate) fn backward<A: Access>(
                             });
                         }
                     });
-                    reducing.settle::<A>(engine, &plan, 0, 0..problem.channels());
+                    reducing.settle(engine, &plan, 0, 0..problem.channels());
                 }
                 let Some(make) = make else { return };
                 let wide = last::tabulate(&problem, table, |statistic| {
@@ -212,16 +245,14 @@ struct First<'a, A: Access> {
     normalizer: Option<Normalizer<'a>>,
     given: Given<A::Stored>,
     make: Option<&'a MakeGradient<'a, A::Stored>>,
-    table: [Shared<A::Scalar>; 5],
-    /// Not 0 where the coefficients of a statistic need `f64`.
-    marks: Shared<f64>,
+    to: Places<A::Scalar, 5>,
     stream: bool,
 }
 
 impl<A: Access> First<'_, A> {
-    fn statistics(&self, unit: &Tile) -> Range<usize> {
-        let first = unit.group * self.plan.cut.problem.channels();
-        first + unit.channels.start..first + unit.channels.end
+    fn channels(&self, unit: &Tile) -> Channels {
+        let all = self.plan.cut.problem.channels();
+        Channels { group: unit.group, range: unit.channels.clone(), all }
     }
 }
 
@@ -234,19 +265,18 @@ impl<A: Access> Units for First<'_, A> {
         self.make.is_some()
     }
 
-    fn begin(&self, unit: &Tile) {
+    fn begin(&self, channels: &Tile) {
         if let Some(reducing) = &self.reducing {
-            self.statistics(unit).for_each(|statistic| reducing.begin(statistic));
+            reducing.begin(self.engine, self.channels(channels).statistics());
         }
     }
 
     fn step(&self, sum: Option<Span>, write: Option<Span>) {
         let (engine, cut, given) = (self.engine, &self.plan.cut, self.given);
         let mut write = self.make.zip(write);
-        // SAFETY: the marks of a unit are there before it is written.
-        let is_marked = |statistic| unsafe { self.marks.get(statistic) } != 0.0;
         if let Some((make, span)) = &write
-            && self.statistics(&span.tile).any(is_marked)
+            // SAFETY: a unit is settled before it is written.
+            && unsafe { self.to.any_wide(self.channels(&span.tile).statistics()) }
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 engine.run_seldom(first::Apply::<A, _> {
@@ -268,7 +298,7 @@ impl<A: Access> Units for First<'_, A> {
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 let tile = Tile { part, ..span.tile.clone() };
-                let (dy, shift, sums) = (Some(dy), reducing.centre, reducing.sums);
+                let (dy, shift, sums) = (Some(dy), reducing.means.centre, reducing.sums);
                 engine.run(ShortRows::<A> { cut, tile, x, dy, shift, sums });
             }
             sum = None;
@@ -277,7 +307,8 @@ impl<A: Access> Units for First<'_, A> {
         macro_rules! sums {
             ($plain:literal) => {
                 sum.and_then(|(reducing, span)| {
-                    let (Given { dy, through, x }, centre) = (reducing.given, reducing.centre);
+                    let (Given { dy, through, x }, centre) =
+                        (reducing.given, reducing.means.centre);
                     Some(SumRows::<A, _> {
                         cut,
                         span,
@@ -304,7 +335,7 @@ impl<A: Access> Units for First<'_, A> {
                     cut,
                     sum: sums!($plain),
                     write: (span, Gradient::<_, $plain> { given, taken: make.taken }),
-                    table: self.table,
+                    table: self.to.lanes,
                     ahead: self.plan.ahead_of_writes(self.reducing.is_some()),
                     turn: self.plan.tuning.turn,
                     forwards: self.reducing.is_none(),
@@ -325,22 +356,11 @@ impl<A: Access> Units for First<'_, A> {
 
     fn settle(&self, unit: &Tile) {
         if let Some(reducing) = &self.reducing {
-            reducing.settle::<A>(self.engine, self.plan, unit.group, unit.channels.clone());
+            reducing.settle(self.engine, self.plan, unit.group, unit.channels.clone());
         }
         let Some(make) = self.make else { return };
-        for statistic in self.statistics(unit) {
-            let problem = &self.plan.cut.problem;
-            let (exact, narrow) =
-                make.coefficients::<A::Scalar>(problem, self.normalizer, statistic);
-            let narrow = narrow || size_of::<A::Scalar>() == 8;
-            // SAFETY: the places of a statistic of this unit, which this call settles.
-            unsafe {
-                self.marks.set(statistic, if narrow { 0.0 } else { 1.0 });
-                for (lane, exact) in self.table.iter().zip(exact) {
-                    lane.set(statistic, A::Scalar::of(exact));
-                }
-            }
-        }
+        let (channels, normalizer, to) = (self.channels(unit), self.normalizer, self.to);
+        self.engine.run(SettleBackward { channels, make, normalizer, to });
     }
 }
 
@@ -350,30 +370,19 @@ struct Reducing<'a, T, R> {
     to: GradientSums,
     normalizer: Normalizer<'a>,
     sums: [Shared<f64>; 2],
-    /// The means as lanes hold them.
-    centre: Shared<R>,
-    /// The means.
-    exact: Shared<f64>,
-    /// Not 0 where the sums of a channel are taken again in `f64`.
-    again: Shared<f64>,
+    means: Means<R>,
 }
 
 impl<T: bn_core::Element, R: Real> Reducing<'_, T, R> {
-    /// Chooses what deviations of a statistic are taken from.
-    fn begin(&self, statistic: usize) {
-        // Zeros do no harm where the sums are taken again in `f64`.
-        let centre = self.normalizer.centre::<R>(statistic).unwrap_or(0.0);
-        // SAFETY: places of the scratch that only this call uses, before anyone reads them.
-        unsafe {
-            self.centre.set(statistic, R::of(centre));
-            self.exact.set(statistic, self.normalizer.of(statistic).0);
-            self.again.set(statistic, 0.0);
-        }
+    /// Chooses what deviations of some statistics are taken from.
+    fn begin(&self, engine: &Engine, statistics: Range<usize>) {
+        let (normalizer, to) = (self.normalizer, self.means);
+        engine.run(BeginGradients { statistics, normalizer, to });
     }
 
     /// Sums a tile in `f64`.
     fn sum_exactly(&self, engine: &Engine, cut: &Cut, tile: Tile) {
-        let (given, sums, centre) = (self.given, self.sums, self.exact);
+        let (given, sums, centre) = (self.given, self.sums, self.means.exact);
         match cut.problem.layout() {
             Layout::ChannelsFirst => {
                 engine.run_seldom(first::SumGradients::<Wide<T>> {
@@ -398,68 +407,54 @@ impl<T: bn_core::Element, R: Real> Reducing<'_, T, R> {
 
     /// Writes the sums of some channels of a group (channels-first) or of all (channels-last), and
     /// takes again in `f64` those that do not hold.
-    fn settle<A: Access<Stored = T>>(
-        &self,
-        engine: &Engine,
-        plan: &Plan,
-        group: usize,
-        channels: Range<usize>,
-    ) {
+    fn settle(&self, engine: &Engine, plan: &Plan, group: usize, channels: Range<usize>) {
         let problem = plan.cut.problem;
         let last = problem.layout() == Layout::ChannelsLast;
         let groups = if last { 0..problem.groups() } else { group..group + 1 };
         let count = problem.count() as f64;
         for group in groups {
-            let mut again: Option<Range<usize>> = None;
-            let first = group * problem.channels();
-            fold_parts(&plan.cut, self.sums, first + channels.start..first + channels.end);
-            for c in channels.clone() {
-                let statistic = group * problem.channels() + c;
-                let sums = gather(self.sums, statistic);
-                let centre = self.normalizer.centre::<R>(statistic);
-                let Some(centre) =
-                    centre.filter(|_| size_of::<R>() == 8 || gradient_sums_hold(sums, count))
-                else {
-                    // Marked for the second round, which sums its neighbours too.
-                    // SAFETY: the place of a statistic that only this call settles.
-                    unsafe { self.again.set(statistic, 1.0) };
-                    // In channels-last from a multiple of eight, because bits are read by whole bytes; in
-                    // channels-first the neighbours are another thread's.
-                    let first = if last { c / 8 * 8 } else { c };
-                    let start = again.as_ref().map_or(first, |again| again.start);
-                    again = Some(start..c + 1);
-                    continue;
-                };
-                self.write(statistic, sums, centre);
-            }
-            let Some(range) = again else { continue };
-            let tile = |part| Tile { group, channels: range.clone(), part };
-            let work = |part| self.sum_exactly(engine, &plan.cut, tile(part));
-            if last {
-                engine.team.each(plan.workers, plan.cut.parts, work);
-            } else {
-                (0..plan.cut.parts).for_each(work);
-            }
-            fold_parts(&plan.cut, self.sums, first + range.start..first + range.end);
-            for c in range.start.max(channels.start)..range.end {
-                let statistic = group * problem.channels() + c;
-                // SAFETY: the same.
-                if unsafe { self.again.get(statistic) } != 0.0 {
-                    let mean = self.normalizer.of(statistic).0;
-                    self.write(statistic, gather(self.sums, statistic), mean);
-                }
+            let (range, all) = (channels.clone(), problem.channels());
+            let statistics = Channels { group, range, all }.statistics();
+            fold_parts(&plan.cut, self.sums, statistics.clone());
+            let (sums, normalizer, to) = (self.sums, self.normalizer, self.to);
+            let again = (size_of::<R>() < 8).then_some(self.means.again);
+            let mut any_again = false;
+            let any = &mut any_again;
+            engine.run(JudgeGradients { statistics, sums, count, normalizer, to, again, any });
+            if any_again {
+                self.settle_rest(engine, plan, group, channels.clone());
             }
         }
     }
 
-    /// Writes the sums of a statistic that were taken about a centre.
-    fn write(&self, statistic: usize, sums: Sums, centre: f64) {
-        let (mean, inv_std) = self.normalizer.of(statistic);
-        let about_mean = sums.second - (mean - centre) * sums.first;
-        // SAFETY: the places of a statistic that only this call settles.
-        unsafe {
-            self.to.dy.set(statistic, sums.first);
-            self.to.dy_xhat.set(statistic, about_mean * inv_std);
+    /// Takes again in `f64` the sums of those channels that are marked.
+    #[cold]
+    fn settle_rest(&self, engine: &Engine, plan: &Plan, group: usize, channels: Range<usize>) {
+        let last = plan.cut.problem.layout() == Layout::ChannelsLast;
+        let first = group * plan.cut.problem.channels();
+        // SAFETY: the place of a statistic that only this call settles.
+        let is_marked = |&c: &usize| unsafe { self.means.again.get(first + c) } != 0.0;
+        let Some(start) = channels.clone().find(is_marked) else { return };
+        let end = channels.clone().rfind(is_marked).map_or(start, |c| c) + 1;
+        // Neighbours are summed too: in channels-last from a multiple of eight, because bits are read by
+        // whole bytes; in channels-first those before the first one are another thread's.
+        let range = if last { start / 8 * 8 } else { start }..end;
+        let tile = |part| Tile { group, channels: range.clone(), part };
+        let work = |part| self.sum_exactly(engine, &plan.cut, tile(part));
+        if last {
+            engine.team.each(plan.workers, plan.cut.parts, work);
+        } else {
+            (0..plan.cut.parts).for_each(work);
+        }
+        fold_parts(&plan.cut, self.sums, first + range.start..first + range.end);
+        for c in (start..end).filter(is_marked) {
+            let statistic = first + c;
+            let Sums { first: sum_dy, second: sum_dy_x } = gather(self.sums, statistic);
+            let (_, inv_std) = self.normalizer.of(statistic);
+            // SAFETY: the same.
+            unsafe { self.to.dy.set(statistic, sum_dy) };
+            // SAFETY: the same.
+            unsafe { self.to.dy_xhat.set(statistic, sum_dy_x * inv_std) };
         }
     }
 }

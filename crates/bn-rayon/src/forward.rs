@@ -5,6 +5,7 @@ use core::ops::Range;
 
 use bn_core::{Counts, Error, Layout, Problem};
 
+use crate::channels_first::few::{FewMoments, References};
 use crate::channels_first::outputs::{Deviations, Normalized};
 use crate::channels_first::short::{ShortRows, is_short};
 use crate::channels_first::strip::{Span, Step};
@@ -12,8 +13,10 @@ use crate::channels_first::sums::SumRows;
 use crate::channels_last::Table;
 use crate::engine::{Engine, Plan, Units};
 use crate::run::Finish;
+use crate::settle::{Channels, Judge, Places, SettleForward};
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Wide};
+use crate::source::Affine;
 use crate::statistics::{Precision, ROUNDS, Sums, Verdict, forward_coefficients};
 use crate::tile::{Cut, Tile};
 use crate::workspace::pieces;
@@ -28,11 +31,11 @@ pub(crate) struct TakeMoments<'a, T> {
     pub(crate) x: Shared<T>,
 }
 
-/// What is normalised, with which (mean, inv_std, gamma, beta) of a statistic.
+/// What is normalised, and with what.
 pub(crate) struct Apply<'a, T> {
     pub(crate) io: (Shared<T>, Shared<T>),
     pub(crate) finish: Finish<T>,
-    pub(crate) of: &'a (dyn Fn(usize) -> [f64; 4] + Sync),
+    pub(crate) of: &'a Affine<'a>,
     /// Where inv_std is wanted.
     pub(crate) inv_std: Option<Shared<f64>>,
 }
@@ -45,8 +48,7 @@ struct Taking<'a, T, R> {
     sums: [Shared<f64>; 2],
 }
 
-/// Takes moments, normalises, or both in one sweep. `of` is asked for a statistic only after its
-/// moments are there.
+/// Takes moments, normalises, or both in one sweep.
 ///
 /// # Errors
 ///
@@ -77,7 +79,8 @@ pub(crate) fn forward<A: Access>(
         let stream = engine.streams(problem.elements(), size);
         match problem.layout() {
             Layout::ChannelsFirst => {
-                let work = First::<A> { engine, plan: &plan, taking, apply, table, marks, stream };
+                let to = Places { lanes: table, marks };
+                let work = First::<A> { engine, plan: &plan, taking, apply, to, stream };
                 engine.by_units(&plan, &work);
             }
             Layout::ChannelsLast => {
@@ -100,13 +103,15 @@ pub(crate) fn forward<A: Access>(
 
 impl<T> Apply<'_, T> {
     fn coefficients<R: Real>(&self, statistic: usize) -> ([f64; 3], bool) {
-        let [mean, inv_std, gamma, beta] = (self.of)(statistic);
+        // SAFETY: asked for only where the moments of the statistic are there, here and below.
+        let [mean, inv_std, gamma, beta] = unsafe { self.of.get(statistic) };
         forward_coefficients::<R>(mean, inv_std, gamma, beta)
     }
 
     /// The same, once for each statistic: writes inv_std where it is wanted.
     fn settled<R: Real>(&self, statistic: usize) -> ([f64; 3], bool) {
-        let [mean, inv_std, gamma, beta] = (self.of)(statistic);
+        // SAFETY: the same.
+        let [mean, inv_std, gamma, beta] = unsafe { self.of.get(statistic) };
         if let Some(wanted) = self.inv_std {
             // SAFETY: the place of a statistic, which one call settles.
             unsafe { wanted.set(statistic, inv_std) };
@@ -134,16 +139,14 @@ struct First<'a, A: Access> {
     plan: &'a Plan,
     taking: Option<Taking<'a, A::Stored, A::Scalar>>,
     apply: Option<&'a Apply<'a, A::Stored>>,
-    table: [Shared<A::Scalar>; 3],
-    /// Not 0 where the coefficients of a statistic need `f64`.
-    marks: Shared<f64>,
+    to: Places<A::Scalar, 3>,
     stream: bool,
 }
 
 impl<A: Access> First<'_, A> {
-    fn statistics(&self, unit: &Tile) -> Range<usize> {
-        let first = unit.group * self.plan.cut.problem.channels();
-        first + unit.channels.start..first + unit.channels.end
+    fn channels(&self, unit: &Tile) -> Channels {
+        let all = self.plan.cut.problem.channels();
+        Channels { group: unit.group, range: unit.channels.clone(), all }
     }
 }
 
@@ -156,17 +159,31 @@ impl<A: Access> Units for First<'_, A> {
         self.apply.is_some()
     }
 
-    fn begin(&self, unit: &Tile) {
-        if let Some(taking) = &self.taking {
-            self.statistics(unit).for_each(|statistic| taking.begin(&self.plan.cut, statistic));
+    fn begin(&self, channels: &Tile) {
+        let cut = &self.plan.cut;
+        match &self.taking {
+            Some(taking) if taking.moments.mask.is_some() => {
+                let statistics = self.channels(channels).statistics();
+                statistics.for_each(|statistic| taking.begin(cut, statistic));
+            }
+            Some(taking) if !taking.are_few(cut) => {
+                let (x, shift, exact) = (taking.moments.x, taking.shift, taking.exact);
+                self.engine.run(References::<A> { cut, tile: channels.clone(), x, shift, exact });
+            }
+            _ => {}
         }
     }
 
     fn step(&self, sum: Option<Span>, write: Option<Span>) {
         let (engine, cut) = (self.engine, &self.plan.cut);
         let mut sum = self.taking.as_ref().zip(sum);
-        if let Some((taking, span)) = &sum
-            && (taking.moments.mask.is_some() || taking.is_exact::<A>(&cut.problem))
+        if let Some((taking, _)) = &sum
+            && taking.are_few(cut)
+        {
+            // Taken when they are settled.
+            sum = None;
+        } else if let Some((taking, span)) = &sum
+            && taking.moments.mask.is_some()
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 taking.sum::<A>(engine, cut, Tile { part, ..span.tile.clone() });
@@ -183,10 +200,9 @@ impl<A: Access> Units for First<'_, A> {
             sum = None;
         }
         let mut write = self.apply.zip(write);
-        // SAFETY: the marks of a unit are there before it is written.
-        let is_marked = |statistic| unsafe { self.marks.get(statistic) } != 0.0;
         if let Some((apply, span)) = &write
-            && self.statistics(&span.tile).any(is_marked)
+            // SAFETY: a unit is settled before it is written.
+            && unsafe { self.to.any_wide(self.channels(&span.tile).statistics()) }
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 engine.run_seldom(first::Normalize::<A, _> {
@@ -219,7 +235,7 @@ impl<A: Access> Units for First<'_, A> {
                     cut,
                     sum,
                     write: (span, Normalized::<_, $finish> { io, finish }),
-                    table: self.table,
+                    table: self.to.lanes,
                     ahead: self.plan.ahead_of_writes(self.taking.is_some()),
                     turn: self.plan.tuning.turn,
                     forwards: self.taking.is_none(),
@@ -239,17 +255,8 @@ impl<A: Access> Units for First<'_, A> {
             taking.settle::<A>(self.engine, self.plan, unit.group, unit.channels.clone());
         }
         let Some(apply) = self.apply else { return };
-        for statistic in self.statistics(unit) {
-            let (exact, narrow) = apply.settled::<A::Scalar>(statistic);
-            let narrow = narrow || size_of::<A::Scalar>() == 8;
-            // SAFETY: the places of a statistic of this unit, which this call settles.
-            unsafe {
-                self.marks.set(statistic, if narrow { 0.0 } else { 1.0 });
-                for (lane, exact) in self.table.iter().zip(exact) {
-                    lane.set(statistic, A::Scalar::of(exact));
-                }
-            }
-        }
+        let (channels, of, inv_std, to) = (self.channels(unit), apply.of, apply.inv_std, self.to);
+        self.engine.run(SettleForward { channels, of, inv_std, to });
     }
 }
 
@@ -282,6 +289,13 @@ impl<T: bn_core::Element, R: Real> Taking<'_, T, R> {
                 engine.run(last::SumDeviations::<A> { cut, tile, x, mask, shift, sums });
             }
         }
+    }
+
+    /// Whether the values of a channel are so few that its moments are taken in one go.
+    fn are_few(&self, cut: &Cut) -> bool {
+        let problem = &cut.problem;
+        let first = problem.layout() == Layout::ChannelsFirst;
+        first && self.moments.mask.is_none() && problem.count() < SHORT
     }
 
     /// Whether the sums are taken in `f64` though the lanes are not.
@@ -336,55 +350,91 @@ impl<T: bn_core::Element, R: Real> Taking<'_, T, R> {
         channels: Range<usize>,
     ) {
         let problem = plan.cut.problem;
+        let (mean, m2) = (self.moments.mean, self.moments.m2);
+        if self.are_few(&plan.cut) {
+            let (cut, tile) = (&plan.cut, Tile { group, channels, part: 0 });
+            return engine.run(FewMoments::<A> { cut, tile, x: self.moments.x, mean, m2 });
+        }
         let groups = match problem.layout() {
             Layout::ChannelsFirst => group..group + 1,
             Layout::ChannelsLast => 0..problem.groups(),
         };
         for group in groups {
-            let mut todo = Some(channels.clone());
-            for round in 0..ROUNDS {
-                let Some(range) = todo.take() else { break };
-                let precision =
-                    if round == 0 { precision::<A>(&problem) } else { Precision::Double };
-                let count = self.moments.counts.of(group) as f64;
-                let mut again: Option<Range<usize>> = None;
-                let first = group * problem.channels();
-                fold_parts(&plan.cut, self.sums, first + range.start..first + range.end);
-                for c in range {
-                    let statistic = group * problem.channels() + c;
-                    // SAFETY: this channel is this call's; NaN marks one that is done.
-                    let shift = unsafe { self.exact.get(statistic) };
-                    if round > 0 && shift.is_nan() {
-                        continue;
-                    }
-                    let sums = gather(self.sums, statistic);
-                    let next = match sums.judge(count, shift, precision, round) {
-                        Verdict::Good(mean, m2) => {
-                            // SAFETY: this channel is this call's.
-                            unsafe { self.moments.mean.set(statistic, mean) };
-                            // SAFETY: the same.
-                            unsafe { self.moments.m2.set(statistic, m2) };
-                            f64::NAN
-                        }
-                        Verdict::Again(shift) => {
-                            let start = again.as_ref().map_or(c, |again| again.start);
-                            again = Some(start..c + 1);
-                            shift
-                        }
-                    };
-                    // SAFETY: the same.
-                    unsafe { self.exact.set(statistic, next) };
-                }
-                let Some(range) = again else { break };
-                let tile = |part| Tile { group, channels: range.clone(), part };
-                let work = |part| self.sum_exactly(engine, &plan.cut, tile(part));
-                match problem.layout() {
-                    // Already one of many units at once.
-                    Layout::ChannelsFirst => (0..plan.cut.parts).for_each(work),
-                    Layout::ChannelsLast => engine.team.each(plan.workers, plan.cut.parts, work),
-                }
-                todo = Some(range);
+            let (range, all) = (channels.clone(), problem.channels());
+            let statistics = Channels { group, range, all }.statistics();
+            fold_parts(&plan.cut, self.sums, statistics.clone());
+            let (sums, shift, precision) = (self.sums, self.exact, precision::<A>(&problem));
+            let count = self.moments.counts.of(group) as f64;
+            let mut left = false;
+            let left_over = &mut left;
+            engine.run(Judge {
+                statistics,
+                sums,
+                shift,
+                count,
+                precision,
+                mean,
+                m2,
+                left: left_over,
+            });
+            if left {
+                self.settle_rest(engine, plan, group, channels.clone(), precision);
             }
+        }
+    }
+
+    /// Takes again in `f64` the sums of those channels that are not done.
+    #[cold]
+    fn settle_rest(
+        &self,
+        engine: &Engine,
+        plan: &Plan,
+        group: usize,
+        channels: Range<usize>,
+        mut precision: Precision,
+    ) {
+        let problem = plan.cut.problem;
+        let count = self.moments.counts.of(group) as f64;
+        let first = group * problem.channels();
+        let mut range = channels;
+        for round in 0..ROUNDS {
+            let mut again: Option<Range<usize>> = None;
+            for c in range {
+                let statistic = first + c;
+                // SAFETY: this channel is this call's, here and below; NaN marks one that is done.
+                let shift = unsafe { self.exact.get(statistic) };
+                if shift.is_nan() {
+                    continue;
+                }
+                let sums = gather(self.sums, statistic);
+                let next = match sums.judge(count, shift, precision, round) {
+                    Verdict::Good(mean, m2) => {
+                        // SAFETY: the same.
+                        unsafe { self.moments.mean.set(statistic, mean) };
+                        // SAFETY: the same.
+                        unsafe { self.moments.m2.set(statistic, m2) };
+                        f64::NAN
+                    }
+                    Verdict::Again(shift) => {
+                        let start = again.as_ref().map_or(c, |again| again.start);
+                        again = Some(start..c + 1);
+                        shift
+                    }
+                };
+                // SAFETY: the same.
+                unsafe { self.exact.set(statistic, next) };
+            }
+            let Some(left) = again else { return };
+            let tile = |part| Tile { group, channels: left.clone(), part };
+            let work = |part| self.sum_exactly(engine, &plan.cut, tile(part));
+            match problem.layout() {
+                // Already one of many units at once.
+                Layout::ChannelsFirst => (0..plan.cut.parts).for_each(work),
+                Layout::ChannelsLast => engine.team.each(plan.workers, plan.cut.parts, work),
+            }
+            fold_parts(&plan.cut, self.sums, first + left.start..first + left.end);
+            precision = Precision::Double;
+            range = left;
         }
     }
 }

@@ -29,7 +29,8 @@
 //!
 //! # How it is accurate
 //!
-//! Sums are taken of x − K, K one of the channel's own values or the mean of sixteen, in chains of at most
+//! Sums are taken of x − K, K one of the channel's own values or the mean of sixteen
+//! (of all, where they are fewer than 64), in chains of at most
 //! four `f32` vectors that go on in `f64`; of fewer than 1536 values in `f64` at once. Longer chains were tried: at 16
 //! vectors, 784 values gave an inv_std off by 2e-7. A channel whose sums show cancellation, overflow or
 //! underflow is summed again in `f64`, and one whose coefficients leave the range of `f32` is written in
@@ -46,11 +47,14 @@ mod backward;
 mod channels_first;
 mod channels_last;
 mod compiled;
+mod eight;
 mod engine;
 mod forward;
 mod run;
+mod settle;
 mod shared;
 mod simd;
+mod source;
 mod statistics;
 mod team;
 mod tile;

@@ -37,7 +37,28 @@ pub(crate) enum Precision {
 pub(crate) const ROUNDS: usize = 4;
 
 /// So few values are summed about their mean, because even a little cancellation shows.
-const FEW: f64 = 64.0;
+pub(crate) const FEW: f64 = 64.0;
+
+/// How much of Σd² may cancel: the squared offset over the variance.
+pub(crate) fn limit(precision: Precision, round: usize, count: f64) -> f64 {
+    match precision {
+        Precision::Single => 6.0,
+        Precision::Double if round == 0 && count < FEW => f64::from_bits((1023 - 20) << 52),
+        Precision::Double => 16.0,
+    }
+}
+
+/// Squares below 2^-126 lose bits in `f32`, or vanish: Σd² has to be this large for each value.
+pub(crate) const SMALL_SQUARE: f64 = f64::from_bits((1023 - 90) << 52);
+
+/// Differences of values as large as this do not vanish in `f32`.
+pub(crate) const SMALL_CONSTANT: f64 = f64::from_bits((1023 - 40) << 52);
+
+/// Σdy·(x − mean) has to be this large for each value.
+pub(crate) const SMALL_GRADIENT: f64 = f64::from_bits((1023 - 100) << 52);
+
+/// The size of a coefficient in `f32` at most, and at least its inverse: none leaves the range on the way.
+pub(crate) const WIDEST: f64 = f64::from_bits((1023 + 115) << 52);
 
 impl Sums {
     /// Judges the sums of `count` values about `shift`, the first time in round 0.
@@ -64,17 +85,11 @@ impl Sums {
                 Precision::Single => Verdict::Again(shift),
             };
         }
-        // Squared offset over variance: how much of Σd² cancels.
-        let limit = if precision == Precision::Single { 6.0 } else { 16.0 };
-        let few = precision == Precision::Double && round == 0 && count < FEW;
-        if offset != 0.0 && (few || offset * self.first > limit * m2) {
+        if offset * self.first > limit(precision, round, count) * m2 {
             return Verdict::Again(mean);
         }
-        // Squares below 2^-126 lose bits, or vanish; differences of values as large as 2^-40 do not.
-        let small = count * f64::from_bits((1023 - 90) << 52);
-        let constant = self.first == 0.0
-            && self.second == 0.0
-            && shift.abs() >= f64::from_bits((1023 - 40) << 52);
+        let small = count * SMALL_SQUARE;
+        let constant = self.first == 0.0 && self.second == 0.0 && shift.abs() >= SMALL_CONSTANT;
         if precision == Precision::Single && self.second < small && !constant {
             return Verdict::Again(mean);
         }
@@ -84,8 +99,7 @@ impl Sums {
 
 /// Whether a number can be a coefficient in `f32` without leaving its range on the way.
 fn fits(value: f64) -> bool {
-    let (low, high) = (f64::from_bits((1023 - 115) << 52), f64::from_bits((1023 + 115) << 52));
-    value == 0.0 || (low..=high).contains(&value.abs())
+    value == 0.0 || (1.0 / WIDEST..=WIDEST).contains(&value.abs())
 }
 
 /// A number as lanes hold it.
@@ -104,10 +118,7 @@ pub(crate) fn forward_coefficients<R: Real>(
     beta: f64,
 ) -> ([f64; 3], bool) {
     let scale = inv_std * gamma;
-    let narrow = mean.abs() <= f64::from_bits((1023 + 115) << 52)
-        && inv_std != 0.0
-        && fits(inv_std)
-        && fits(scale);
+    let narrow = mean.abs() <= WIDEST && inv_std != 0.0 && fits(inv_std) && fits(scale);
     if !narrow {
         return ([mean, scale, beta], false);
     }
@@ -125,7 +136,7 @@ pub(crate) fn backward_coefficients<R: Real>(
     inv_std: f64,
 ) -> ([f64; 5], bool) {
     let through = factor * scale;
-    let narrow = mean.abs() <= f64::from_bits((1023 + 115) << 52)
+    let narrow = mean.abs() <= WIDEST
         && inv_std != 0.0
         && [inv_std, mean_dy, factor, scale, through].into_iter().all(fits);
     if !narrow {
@@ -134,15 +145,4 @@ pub(crate) fn backward_coefficients<R: Real>(
     let (centre, dy_centre) = (rounded::<R>(mean), rounded::<R>(mean_dy));
     let offset = ((mean - centre) * factor - (mean_dy - dy_centre)) * scale;
     ([centre, dy_centre, through, scale, offset], true)
-}
-
-/// Whether sums of dy and dy·(x − mean) taken in `f32` can be trusted.
-pub(crate) fn gradient_sums_hold(sums: Sums, count: f64) -> bool {
-    let small = count * f64::from_bits((1023 - 100) << 52);
-    sums.first.is_finite() && sums.second.is_finite() && sums.second.abs() >= small
-}
-
-/// Whether x − mean can be taken in `f32`.
-pub(crate) fn deviations_fit(mean: f64, inv_std: f64) -> bool {
-    mean.abs() <= f64::from_bits((1023 + 115) << 52) && inv_std != 0.0 && fits(inv_std)
 }

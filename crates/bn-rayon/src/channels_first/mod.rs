@@ -1,5 +1,6 @@
 //! Tiles of channels-first tensors: rows of one channel's values, some channels beside each other.
 
+pub(crate) mod few;
 pub(crate) mod outputs;
 pub(crate) mod short;
 pub(crate) mod strip;

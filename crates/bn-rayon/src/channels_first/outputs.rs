@@ -1,7 +1,7 @@
 //! What strips are summed into and what is written: forward and backward, on vectors of a row.
 
 use super::{Given, Taken};
-use crate::run::{Finish, Pass, Through, gradient, load, passed, store_as, valid_lanes};
+use crate::run::{Finish, Minus, Pass, Through, gradient, load, passed, store_as, valid_lanes};
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Simd, Vector, first_lanes};
 use crate::tile::Cut;
@@ -171,25 +171,25 @@ pub(crate) struct Deviations<A: Access> {
 }
 
 impl<A: Access> Sum<A> for Deviations<A> {
-    type Held<S: Simd> = A::Vec<S>;
+    type Held<S: Simd> = Minus<A::Vec<S>>;
 
     #[inline(always)]
-    fn hold<S: Simd>(self, simd: S, statistic: usize) -> A::Vec<S> {
+    fn hold<S: Simd>(self, simd: S, statistic: usize) -> Self::Held<S> {
         // SAFETY: the shift of each channel is written before its values are summed.
-        A::Vec::<S>::splat(simd, unsafe { self.shift.get(statistic) })
+        Minus::new(simd, A::Vec::<S>::splat(simd, unsafe { self.shift.get(statistic) }))
     }
 
     #[inline(always)]
     unsafe fn lanes<S: Simd>(
         self,
         simd: S,
-        shift: A::Vec<S>,
+        shift: Self::Held<S>,
         row: Row,
         s: usize,
         count: usize,
     ) -> (A::Vec<S>, A::Vec<S>) {
         // SAFETY: the caller's.
-        let mut d = unsafe { load::<A, S>(simd, self.x.at(row.element + s), count) }.sub(shift);
+        let mut d = shift.from(unsafe { load::<A, S>(simd, self.x.at(row.element + s), count) });
         if count < A::Vec::<S>::LANES {
             d = d.keep(first_lanes(count));
         }
@@ -310,19 +310,19 @@ pub(crate) struct GradientSum<A: Access, const PLAIN: bool> {
 }
 
 impl<A: Access, const PLAIN: bool> Sum<A> for GradientSum<A, PLAIN> {
-    type Held<S: Simd> = A::Vec<S>;
+    type Held<S: Simd> = Minus<A::Vec<S>>;
 
     #[inline(always)]
-    fn hold<S: Simd>(self, simd: S, statistic: usize) -> A::Vec<S> {
+    fn hold<S: Simd>(self, simd: S, statistic: usize) -> Self::Held<S> {
         // SAFETY: the centre of each channel is written before its values are summed.
-        A::Vec::<S>::splat(simd, unsafe { self.centre.get(statistic) })
+        Minus::new(simd, A::Vec::<S>::splat(simd, unsafe { self.centre.get(statistic) }))
     }
 
     #[inline(always)]
     unsafe fn lanes<S: Simd>(
         self,
         simd: S,
-        centre: A::Vec<S>,
+        centre: Self::Held<S>,
         row: Row,
         s: usize,
         count: usize,
@@ -332,7 +332,7 @@ impl<A: Access, const PLAIN: bool> Sum<A> for GradientSum<A, PLAIN> {
         let dy = unsafe { passed::<A, S>(simd, self.dy.at(row.element), pass, s, count) };
         // SAFETY: the caller's.
         let x = unsafe { load::<A, S>(simd, self.x.at(row.element + s), count) };
-        (dy, x.sub(centre))
+        (dy, centre.from(x))
     }
 
     #[inline(always)]

@@ -139,7 +139,7 @@ half!(bf16, load_bf16, store_bf16, f64::from_bits((1023 - 134) << 52));
 
 /// Any element in lanes of `f64`: for channels whose numbers leave the range of `f32`.
 ///
-/// Rare but for sums of few `f32`, so the 16-bit types go through an array on every level.
+/// Rare but for sums of few values, so stores go through an array on every level.
 #[derive(Clone, Copy)]
 pub(crate) struct Wide<T>(PhantomData<T>);
 
@@ -167,10 +167,8 @@ impl<T: Element> Access for Wide<T> {
             bn_core::DType::F64 => return unsafe { S::F64::load(simd, from.cast()) },
             _ => {}
         }
-        // SAFETY: the caller lets 8 values be read.
-        let lanes = unsafe { from.cast::<[T; 8]>().read() }.map(T::to_f64);
-        // SAFETY: the array has 8 lanes.
-        unsafe { S::F64::load(simd, lanes.as_ptr()) }
+        // SAFETY: the same, and the other types have 16 bits.
+        widen_halves::<T, S>(simd, unsafe { simd.load_halves(from.cast(), 8) })
     }
 
     #[inline(always)]
@@ -194,9 +192,7 @@ impl<T: Element> Access for Wide<T> {
             _ => {}
         }
         // SAFETY: the same.
-        let halves = unsafe { simd.load_halves(from.cast(), count) };
-        // SAFETY: there are more than 8.
-        unsafe { Self::load(simd, halves.as_ptr().cast()) }
+        widen_halves::<T, S>(simd, unsafe { simd.load_halves(from.cast(), count) })
     }
 
     #[inline(always)]
@@ -209,4 +205,16 @@ impl<T: Element> Access for Wide<T> {
             unsafe { to.add(i).write(T::from_f64(lane)) };
         }
     }
+}
+
+/// The first 8 of 16 values of 16 bits.
+#[inline(always)]
+fn widen_halves<T: Element, S: Simd>(simd: S, halves: [u16; 16]) -> S::F64 {
+    let single = match T::DTYPE {
+        // SAFETY: there are 16.
+        bn_core::DType::F16 => unsafe { simd.load_f16(halves.as_ptr()) },
+        // SAFETY: the same.
+        _ => unsafe { simd.load_bf16(halves.as_ptr()) },
+    };
+    single.widen()[0]
 }

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Simd, Vector, first_lanes};
+use super::{Eight, Simd, Vector, first_lanes};
 use crate::tuning::Hint;
 
 /// The proof that AVX2, FMA and F16C are there.
@@ -366,4 +366,51 @@ impl F64 {
     fn widened(self) -> [Self; 2] {
         [self, op!(Self([_mm256_setzero_pd(); 2]))]
     }
+}
+
+impl Eight for F64 {
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| op!(_mm256_div_pd(a, b)))
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        op!(Self([_mm256_sqrt_pd(self.0[0]), _mm256_sqrt_pd(self.0[1])]))
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        self.zip(self, |a, _| op!(_mm256_andnot_pd(_mm256_set1_pd(-0.0), a)))
+    }
+
+    #[inline(always)]
+    fn totals([a, b, c, d, e, f, g, h]: [Self; 8]) -> Self {
+        // Halves are registers; then quarters, two vectors at a time; then lanes.
+        op!(Self([
+            _mm256_hadd_pd(quarters(a, c), quarters(b, d)),
+            _mm256_hadd_pd(quarters(e, g), quarters(f, h)),
+        ]))
+    }
+
+    #[inline(always)]
+    unsafe fn store_narrow(self, to: *mut f32) {
+        // SAFETY: the caller lets 8 values be written.
+        op!(_mm_storeu_ps(to, _mm256_cvtpd_ps(self.0[0])));
+        // SAFETY: the same.
+        op!(_mm_storeu_ps(to.add(4), _mm256_cvtpd_ps(self.0[1])));
+    }
+}
+
+/// The quarters of two vectors added: two lanes of the first, two of the other.
+#[inline(always)]
+fn quarters(one: F64, other: F64) -> __m256d {
+    op!({
+        let one = _mm256_add_pd(one.0[0], one.0[1]);
+        let other = _mm256_add_pd(other.0[0], other.0[1]);
+        _mm256_add_pd(
+            _mm256_permute2f128_pd::<0x20>(one, other),
+            _mm256_permute2f128_pd::<0x31>(one, other),
+        )
+    })
 }

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Simd, Vector, first_lanes};
+use super::{Eight, Simd, Vector, first_lanes};
 use crate::tuning::Hint;
 
 /// The proof that AVX-512 F, BW, DQ, VL and F16C are there.
@@ -289,4 +289,53 @@ impl F64 {
     fn widened(self) -> [Self; 2] {
         [self, op!(Self(_mm512_setzero_pd()))]
     }
+}
+
+impl Eight for F64 {
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        op!(Self(_mm512_div_pd(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        op!(Self(_mm512_sqrt_pd(self.0)))
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        op!(Self(_mm512_abs_pd(self.0)))
+    }
+
+    #[inline(always)]
+    fn totals([a, b, c, d, e, f, g, h]: [Self; 8]) -> Self {
+        // Upper halves onto lower ones, two vectors at a time; then quarters, four at a time; then lanes.
+        let even = quarters(halves(a, c), halves(e, g)).0;
+        let odd = quarters(halves(b, d), halves(f, h)).0;
+        op!(Self(_mm512_add_pd(_mm512_unpacklo_pd(even, odd), _mm512_unpackhi_pd(even, odd))))
+    }
+
+    #[inline(always)]
+    unsafe fn store_narrow(self, to: *mut f32) {
+        // SAFETY: the caller lets 8 values be written.
+        op!(_mm256_storeu_ps(to, _mm512_cvtpd_ps(self.0)));
+    }
+}
+
+/// The halves of two vectors added: those of the first, those of the other.
+#[inline(always)]
+fn halves(one: F64, other: F64) -> F64 {
+    op!(F64(_mm512_add_pd(
+        _mm512_shuffle_f64x2::<0b01_00_01_00>(one.0, other.0),
+        _mm512_shuffle_f64x2::<0b11_10_11_10>(one.0, other.0),
+    )))
+}
+
+/// The same for the quarters of what [`halves`] has added.
+#[inline(always)]
+fn quarters(one: F64, other: F64) -> F64 {
+    op!(F64(_mm512_add_pd(
+        _mm512_shuffle_f64x2::<0b10_00_10_00>(one.0, other.0),
+        _mm512_shuffle_f64x2::<0b11_01_11_01>(one.0, other.0),
+    )))
 }

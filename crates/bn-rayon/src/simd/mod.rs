@@ -27,17 +27,50 @@ pub use level::Level;
 pub(crate) trait Real: bn_core::Scalar + PartialOrd {
     /// Rounds an `f64`.
     fn of(value: f64) -> Self;
+
+    /// Stores the first `count` of eight numbers, rounded.
+    ///
+    /// # Safety
+    ///
+    /// `count` values can be written at `to`.
+    unsafe fn put<V: Eight>(values: V, to: *mut Self, count: usize);
 }
 
 impl Real for f32 {
     fn of(value: f64) -> Self {
         value as Self
     }
+
+    #[inline(always)]
+    unsafe fn put<V: Eight>(values: V, to: *mut Self, count: usize) {
+        if count == V::LANES {
+            // SAFETY: the caller's.
+            return unsafe { values.store_narrow(to) };
+        }
+        let mut narrow = [0.0; 8];
+        // SAFETY: the array has 8 places.
+        unsafe { values.store_narrow(narrow.as_mut_ptr()) };
+        for (i, &value) in narrow.iter().enumerate().take(count) {
+            // SAFETY: the caller lets the first `count` be written.
+            unsafe { to.add(i).write(value) };
+        }
+    }
 }
 
 impl Real for f64 {
     fn of(value: f64) -> Self {
         value
+    }
+
+    #[inline(always)]
+    unsafe fn put<V: Eight>(values: V, to: *mut Self, count: usize) {
+        if count == V::LANES {
+            // SAFETY: the caller's.
+            unsafe { values.store(to) }
+        } else {
+            // SAFETY: the caller's.
+            unsafe { values.store_first(to, count) }
+        }
     }
 }
 
@@ -49,7 +82,7 @@ pub(crate) trait Simd: Copy {
     /// 16 lanes of `f32`.
     type F32: Vector<Scalar = f32, Simd = Self>;
     /// 8 lanes of `f64`.
-    type F64: Vector<Scalar = f64, Simd = Self>;
+    type F64: Vector<Scalar = f64, Simd = Self> + Eight;
 
     /// Makes stores that bypassed the cache visible before any that follow.
     fn fence(self);
@@ -206,6 +239,37 @@ pub(crate) trait Vector: Copy {
     fn fold(self) -> <Self::Simd as Simd>::F64;
     /// Every lane as `f64`: the lower 8, and the upper 8 where there are 16.
     fn widen(self) -> [<Self::Simd as Simd>::F64; 2];
+}
+
+/// What eight numbers of `f64` can do besides, with which statistics are settled. Every result is rounded
+/// once, so these are the same bits on every level.
+pub(crate) trait Eight: Vector<Scalar = f64> {
+    /// self / other
+    fn div(self, other: Self) -> Self;
+    /// √self
+    fn sqrt(self) -> Self;
+    /// |self|
+    fn abs(self) -> Self;
+    /// The [`total`] of each of eight vectors, in the lane of its place.
+    fn totals(vectors: [Self; 8]) -> Self;
+    /// Stores all lanes rounded to `f32`.
+    ///
+    /// # Safety
+    ///
+    /// 8 values can be written at `to`.
+    unsafe fn store_narrow(self, to: *mut f32);
+
+    /// The lanes that are NaN.
+    #[inline(always)]
+    fn is_nan(self) -> u32 {
+        self.not_below(self)
+    }
+
+    /// The lanes that are NaN or infinite.
+    #[inline(always)]
+    fn is_not_finite(self) -> u32 {
+        self.sub(self).is_nan()
+    }
 }
 
 /// The lanes below `count`.

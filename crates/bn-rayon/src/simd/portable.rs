@@ -5,7 +5,7 @@
 
 use half::{bf16, f16};
 
-use super::{Simd, Vector};
+use super::{Eight, Simd, Vector, total};
 use crate::tuning::Hint;
 
 /// Arrays of lanes; `FUSED` where the target has a multiply-add instruction for certain.
@@ -195,5 +195,33 @@ impl<const FUSED: bool> F64<FUSED> {
     #[inline(always)]
     fn widened(self) -> [Self; 2] {
         [self, Self([0.0; 8])]
+    }
+}
+
+impl<const FUSED: bool> Eight for F64<FUSED> {
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(self.0.map(f64::sqrt))
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Self(self.0.map(f64::abs))
+    }
+
+    #[inline(always)]
+    fn totals(vectors: [Self; 8]) -> Self {
+        Self(vectors.map(|vector| total(vector.0)))
+    }
+
+    #[inline(always)]
+    unsafe fn store_narrow(self, to: *mut f32) {
+        // SAFETY: the caller lets 8 values be written.
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0.map(|lane| lane as f32)) }
     }
 }
