@@ -314,8 +314,7 @@ impl<A: Access> Units for First<'_, A> {
                         span,
                         sum: GradientSum::<A, $plain> { dy, through, x: x?, centre },
                         to: reducing.sums,
-                        ahead: self.plan.ahead_of_sums(),
-                        hint: self.plan.tuning.hint,
+                        walk: self.plan.walk(),
                         next: self.plan.next,
                         access: PhantomData,
                     })
@@ -337,7 +336,7 @@ impl<A: Access> Units for First<'_, A> {
                     write: (span, Gradient::<_, $plain> { given, taken: make.taken }),
                     table: self.to.lanes,
                     ahead: self.plan.ahead_of_writes(self.reducing.is_some()),
-                    turn: self.plan.tuning.turn,
+                    walk: self.plan.walk(),
                     forwards: self.reducing.is_none(),
                 })
             };

@@ -79,12 +79,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// How many bytes ahead of what is summed memory is asked for.
-    pub(crate) fn ahead_of_sums(&self) -> usize {
-        if self.far { self.tuning.ahead } else { 0 }
+    /// How memory is walked; `None` where tensors are in a cache.
+    pub(crate) fn walk(&self) -> Option<Tuning> {
+        self.far.then_some(self.tuning)
     }
 
-    /// The same for what is written. Long rows are read in order, which the processor follows by itself;
+    /// How many bytes ahead of what is written memory is asked for. Long rows are read in order, which the processor follows by itself;
     /// with short ones the unit is asked for that is summed after the next.
     pub(crate) fn ahead_of_writes(&self, summed: bool) -> usize {
         let problem = &self.cut.problem;
@@ -158,7 +158,10 @@ impl Engine {
                 width(problem.spatial() * size, strip).min(most.max(1))
             }
         };
-        Plan { cut, workers, size, width, tuning: self.tuning, far, next: width * workers }
+        // Short rows are written with coefficients spread over a strip, and quicker one after the other.
+        let abreast = self.tuning.abreast.filter(|_| problem.spatial() > SHORT_ROW);
+        let tuning = Tuning { abreast, ..self.tuning };
+        Plan { cut, workers, size, width, tuning, far, next: width * workers }
     }
 
     /// Whether outputs of that size bypass the cache: those of which the next layer would find little there,

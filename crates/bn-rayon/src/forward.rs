@@ -220,8 +220,7 @@ impl<A: Access> Units for First<'_, A> {
             span,
             sum: Deviations { x: taking.moments.x, shift: taking.shift },
             to: taking.sums,
-            ahead: self.plan.ahead_of_sums(),
-            hint: self.plan.tuning.hint,
+            walk: self.plan.walk(),
             next: self.plan.next,
             access: PhantomData,
         });
@@ -237,7 +236,7 @@ impl<A: Access> Units for First<'_, A> {
                     write: (span, Normalized::<_, $finish> { io, finish }),
                     table: self.to.lanes,
                     ahead: self.plan.ahead_of_writes(self.taking.is_some()),
-                    turn: self.plan.tuning.turn,
+                    walk: self.plan.walk(),
                     forwards: self.taking.is_none(),
                 })
             }};

@@ -14,6 +14,9 @@ use bn_core::{Layout, Problem};
 /// it in the second-level cache.
 const PART: usize = 1 << 17;
 
+/// How many strips of a part are taken abreast, and each has sums of its own.
+pub(crate) const ABREAST: usize = 4;
+
 /// The cut of a problem.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut {
@@ -44,6 +47,7 @@ impl Cut {
             }
             Layout::ChannelsFirst => {
                 let rows = PART / spatial;
+                let rows = if rows < ABREAST { rows } else { rows / ABREAST * ABREAST };
                 Self { problem, rows, columns: spatial, parts: samples.div_ceil(rows) }
             }
             Layout::ChannelsLast => {
@@ -84,10 +88,10 @@ impl Cut {
         strip / self.rows
     }
 
-    /// Whether a strip is the last of its part.
+    /// Where in its part a strip is.
     #[inline(always)]
-    pub(crate) fn ends_part(&self, strip: usize) -> bool {
-        strip + 1 == self.strips() || (strip + 1).is_multiple_of(self.rows)
+    pub(crate) fn place_in_part(&self, strip: usize) -> usize {
+        strip % self.rows
     }
 
     /// The sample of a strip, counted over the whole batch, and its positions.
@@ -100,6 +104,12 @@ impl Cut {
             group * self.problem.group_batch() + strip / across,
             column..spatial.min(column + self.columns),
         )
+    }
+
+    /// Whether strips have one length, and vectors that are aligned in one are in all.
+    #[inline(always)]
+    pub(crate) fn is_even(&self) -> bool {
+        !self.cuts_rows() && (self.problem.channels() * self.problem.spatial()).is_multiple_of(16)
     }
 
     /// Whether strips are pieces of rows.

@@ -4,9 +4,10 @@
 //! figures were found by measuring; see `docs/performance.md`.
 
 /// Which cache a line is asked into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Hint {
     /// All of them, the first-level one included.
+    #[default]
     First,
     /// The second-level cache and those behind it.
     Second,
@@ -22,6 +23,9 @@ pub(crate) struct Tuning {
     pub(crate) short_strip: usize,
     /// Bytes of one operand that are summed before as many are written.
     pub(crate) turn: usize,
+    /// The same where strips of several samples are walked side by side, a turn of each: memory has more
+    /// pages open then. `None` where they are better walked one after the other.
+    pub(crate) abreast: Option<usize>,
     /// How many bytes ahead of the sums memory is asked for.
     pub(crate) ahead: usize,
     /// Where to.
@@ -30,12 +34,24 @@ pub(crate) struct Tuning {
 
 /// Long strips and long turns, which need little help. Measured on Zen 4, whose own prefetchers follow
 /// what is read in order and lose it where something else is read beside it.
-const GENERAL: Tuning =
-    Tuning { strip: 48 << 10, short_strip: 12 << 10, turn: 2048, ahead: 2048, hint: Hint::Second };
+const GENERAL: Tuning = Tuning {
+    strip: 48 << 10,
+    short_strip: 12 << 10,
+    turn: 2048,
+    abreast: Some(512),
+    ahead: 2048,
+    hint: Hint::Second,
+};
 
 /// Measured on Zen 5, where the above would cost 5 to 20 %: units that stay in the second-level cache.
-const ZEN5: Tuning =
-    Tuning { strip: 6400, short_strip: 3200, turn: 512, ahead: 4096, hint: Hint::First };
+const ZEN5: Tuning = Tuning {
+    strip: 6400,
+    short_strip: 3200,
+    turn: 512,
+    abreast: None,
+    ahead: 4096,
+    hint: Hint::First,
+};
 
 impl Tuning {
     /// That of the processor at hand.

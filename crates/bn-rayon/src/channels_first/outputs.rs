@@ -1,5 +1,7 @@
 //! What strips are summed into and what is written: forward and backward, on vectors of a row.
 
+use core::ops::AddAssign;
+
 use super::{Given, Taken};
 use crate::run::{Finish, Minus, Pass, Through, gradient, load, passed, store_as, valid_lanes};
 use crate::shared::Shared;
@@ -19,17 +21,45 @@ pub(crate) struct Row {
     pub(super) len: usize,
 }
 
-impl Row {
-    /// Goes on to the next channel of the sample.
+/// The way from one row to another.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Stride {
+    pub(super) element: usize,
+    byte: usize,
+    position: usize,
+}
+
+impl Stride {
+    /// To the next channel of the sample.
     #[inline(always)]
-    pub(super) fn step(&mut self, cut: &Cut) {
-        self.element += cut.problem.spatial();
-        self.byte += cut.problem.spatial().div_ceil(8);
+    pub(super) fn channel(cut: &Cut) -> Self {
+        let spatial = cut.problem.spatial();
+        Self { element: spatial, byte: spatial.div_ceil(8), position: 0 }
+    }
+
+    /// To the same channel of the next sample.
+    #[inline(always)]
+    pub(super) fn sample(cut: &Cut) -> Self {
+        let (one, channels) = (Self::channel(cut), cut.problem.channels());
+        Self { element: channels * one.element, byte: channels * one.byte, position: one.element }
+    }
+}
+
+impl AddAssign<Stride> for Row {
+    #[inline(always)]
+    fn add_assign(&mut self, stride: Stride) {
+        self.element += stride.element;
+        self.byte += stride.byte;
+        self.position += stride.position;
     }
 }
 
 /// Two sums over a channel's values: of a, and of a·b.
 pub(crate) trait Sum<A: Access>: Copy {
+    /// Whether it is quicker with strips side by side, where the processor likes those. With an operand more
+    /// it was not: four strips are then more streams than a cache has ways.
+    const ABREAST: bool;
+
     /// What a channel's values are compared with, in lanes.
     type Held<S: Simd>: Copy;
 
@@ -56,6 +86,9 @@ pub(crate) trait Sum<A: Access>: Copy {
 
 /// One output value for each element, with `N` coefficients of its channel.
 pub(crate) trait Output<A: Access, const N: usize>: Copy {
+    /// See [`Sum::ABREAST`].
+    const ABREAST: bool;
+
     /// What is read, in lanes.
     type Loaded<S: Simd>: Copy;
 
@@ -171,6 +204,8 @@ pub(crate) struct Deviations<A: Access> {
 }
 
 impl<A: Access> Sum<A> for Deviations<A> {
+    const ABREAST: bool = true;
+
     type Held<S: Simd> = Minus<A::Vec<S>>;
 
     #[inline(always)]
@@ -210,6 +245,8 @@ pub(crate) struct Normalized<T, const FINISH: bool> {
 }
 
 impl<A: Access, const FINISH: bool> Output<A, 3> for Normalized<A::Stored, FINISH> {
+    const ABREAST: bool = true;
+
     /// x and the residual.
     type Loaded<S: Simd> = (A::Vec<S>, A::Vec<S>);
 
@@ -310,6 +347,8 @@ pub(crate) struct GradientSum<A: Access, const PLAIN: bool> {
 }
 
 impl<A: Access, const PLAIN: bool> Sum<A> for GradientSum<A, PLAIN> {
+    const ABREAST: bool = false;
+
     type Held<S: Simd> = Minus<A::Vec<S>>;
 
     #[inline(always)]
@@ -363,6 +402,8 @@ pub(crate) struct Read<V> {
 }
 
 impl<A: Access, const PLAIN: bool> Output<A, 5> for Gradient<A::Stored, PLAIN> {
+    const ABREAST: bool = false;
+
     type Loaded<S: Simd> = Read<A::Vec<S>>;
 
     #[inline(always)]

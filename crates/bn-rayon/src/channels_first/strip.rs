@@ -2,19 +2,19 @@
 //!
 //! A strip is what a unit's channels have of one sample: rows that follow each other in memory. Sums
 //! read memory and outputs go past the cache; taken in turns, some hundred bytes of each, the two overlap,
-//! where one after the other they add up. How long turns and strips are best differs between processors:
-//! see [`crate::tuning`].
+//! where one after the other they add up. Memory may like it besides when strips of several samples are
+//! walked side by side: see [`crate::tuning`].
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use super::CHANNELS;
-use super::outputs::{BitSink, Output, Row, Sum};
-use super::sums::SumRows;
+use super::outputs::{BitSink, Output, Row, Stride, Sum};
+use super::sums::{Accs, SumRows, blocks};
 use crate::run::BLOCK;
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector, first_lanes};
-use crate::tile::{Cut, Tile};
+use crate::tile::{ABREAST, Cut, Tile};
+use crate::tuning::Tuning;
 
 /// Rows of at most so many values are written with coefficients spread over the strip: 7×7 has three
 /// vectors to a row, and going from one row to the next costs as much as two.
@@ -46,8 +46,8 @@ pub(crate) struct Step<'a, A: Access, Q, W, const N: usize, const STREAM: bool> 
     pub(crate) table: [Shared<A::Scalar>; N],
     /// How many bytes ahead memory is asked for where nothing is summed; 0 where tensors are in the cache.
     pub(crate) ahead: usize,
-    /// How many bytes are summed before as many are written.
-    pub(crate) turn: usize,
+    /// How memory is walked; `None` where tensors are in the cache.
+    pub(crate) walk: Option<Tuning>,
     /// Whether strips are written from the first: what has been summed is written from the last, which is
     /// still in the cache.
     pub(crate) forwards: bool,
@@ -77,31 +77,11 @@ where
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let mut space = MaybeUninit::uninit();
-        let spread = self.spread(&mut space);
-        let block = BLOCK * A::Vec::<S>::LANES * size_of::<A::Stored>();
-        let blocks = (self.turn / block).max(1);
-        let mut left = self.write.0.strips.clone();
-        let mut acc = [const { MaybeUninit::uninit() }; CHANNELS];
-        let mut sums = self.sum.as_ref().map(|sum| sum.begin(simd, &mut acc));
-        // One loop and one place where vectors are written: each is some hundreds of instructions.
-        loop {
-            let strip = if self.forwards { left.next() } else { left.next_back() };
-            let summing = sums.as_mut().is_some_and(|sums| sums.next_strip(simd));
-            if strip.is_none() && !summing {
-                break;
+        match self.walk {
+            Some(Tuning { abreast: Some(turn), .. }) if W::ABREAST => {
+                self.strips::<S, ABREAST>(simd, turn);
             }
-            let mut cursor = self.cursor(simd, spread, strip);
-            loop {
-                let vectors = match &mut sums {
-                    Some(sums) if summing => sums.next_turn(simd, blocks),
-                    _ => None,
-                };
-                cursor.advance(simd, vectors.unwrap_or(usize::MAX));
-                if vectors.is_none() {
-                    break;
-                }
-            }
+            walk => self.strips::<S, 1>(simd, walk.map_or(usize::MAX, |walk| walk.turn)),
         }
         if STREAM {
             simd.fence();
@@ -115,6 +95,36 @@ where
     Q: Sum<A>,
     W: Output<A, N>,
 {
+    /// At most so many strips side by side, in turns of so many bytes.
+    #[inline(always)]
+    fn strips<S: Simd, const MOST: usize>(&self, simd: S, turn: usize) {
+        let mut space = MaybeUninit::uninit();
+        let spread = self.spread(&mut space);
+        let blocks = blocks::<A, S>(turn);
+        let mut left = self.write.0.strips.clone();
+        let (mut acc, mut both) = (Accs::new(), [[S::F64::splat(simd, 0.0); 2]; MOST]);
+        let mut sums = self.sum.as_ref().map(|sum| sum.begin(simd, &mut acc, &mut both));
+        let mut bits = [BitSink::default(); MOST];
+        // One loop and one place where vectors are written: each is some hundreds of instructions.
+        loop {
+            let strips = take::<MOST>(self.cut, &mut left, self.forwards);
+            let mut summing = sums.as_mut().is_some_and(|sums| sums.next_strips(simd));
+            if strips.is_empty() && !summing {
+                break;
+            }
+            let turn = if MOST == 1 { usize::MAX } else { blocks * BLOCK };
+            let mut cursor = self.cursor(simd, spread, strips, &mut bits);
+            while summing || cursor.at < cursor.end {
+                let vectors = match &mut sums {
+                    Some(sums) if summing => sums.next_turn(simd, blocks),
+                    _ => None,
+                };
+                summing = vectors.is_some();
+                cursor.advance(simd, vectors.unwrap_or(turn));
+            }
+        }
+    }
+
     /// Writes the coefficients of each value of a strip to `space`, where rows are short and strips many,
     /// and returns where they are, each [`SPREAD`] places behind the one before; null where they are not.
     #[inline(always)]
@@ -148,36 +158,59 @@ where
     }
 
     #[inline(always)]
-    fn cursor<S: Simd>(
+    fn cursor<'b, S: Simd, const MOST: usize>(
         &self,
         simd: S,
         spread: *const A::Scalar,
-        strip: Option<usize>,
-    ) -> Cursor<A, W, S, N, STREAM> {
-        let Some(strip) = strip else { return Cursor::nothing(simd, self.table) };
+        strips: Range<usize>,
+        bits: &'b mut [BitSink; MOST],
+    ) -> Cursor<'b, A, W, S, N, STREAM, MOST> {
+        if strips.is_empty() {
+            return Cursor::nothing(simd, self.table, bits);
+        }
         let (Span { tile, .. }, output) = &self.write;
-        let row = row_of(self.cut, tile, strip, tile.channels.start);
+        let row = row_of(self.cut, tile, strips.start, tile.channels.start);
         Cursor {
             output: Some(*output),
             spread,
             start: row.element,
             table: self.table,
             statistic: tile.group * self.cut.problem.channels() + tile.channels.start,
+            strips: strips.len(),
             row,
-            problem: (self.cut.problem.spatial(), self.cut.problem.spatial().div_ceil(8)),
+            channel: Stride::channel(self.cut),
+            sample: Stride::sample(self.cut),
             at: row.element,
             row_end: row.element + row.len,
             end: row.element + row.len * tile.channels.len(),
             k: [A::Vec::<S>::splat(simd, A::Scalar::default()); N],
-            bits: BitSink::default(),
+            bits,
             ahead: if self.sum.is_some() { 0 } else { self.ahead / size_of::<A::Stored>() },
         }
         .begun(simd)
     }
 }
 
-/// Where a strip is written, vector by vector, across the ends of its rows.
-struct Cursor<A: Access, W, S: Simd, const N: usize, const STREAM: bool> {
+/// The next strips that are walked side by side, as many as there may be or one.
+#[inline(always)]
+pub(super) fn take<const MOST: usize>(
+    cut: &Cut,
+    left: &mut Range<usize>,
+    forwards: bool,
+) -> Range<usize> {
+    let count = if left.len() < MOST || !cut.is_even() { left.len().min(1) } else { MOST };
+    if forwards {
+        left.start += count;
+        left.start - count..left.start
+    } else {
+        left.end -= count;
+        left.end..left.end + count
+    }
+}
+
+/// Where some strips side by side are written, vector by vector, across the ends of their rows. All places are
+/// those of the first of them.
+struct Cursor<'b, A: Access, W, S: Simd, const N: usize, const STREAM: bool, const MOST: usize> {
     /// By value: behind a reference its pointers are read again for every vector, for stores might have
     /// changed them.
     output: Option<W>,
@@ -187,35 +220,42 @@ struct Cursor<A: Access, W, S: Simd, const N: usize, const STREAM: bool> {
     table: [Shared<A::Scalar>; N],
     /// That of the row at `at`.
     statistic: usize,
+    strips: usize,
     row: Row,
-    /// How many elements, and bytes of bits, lie between two channels.
-    problem: (usize, usize),
+    channel: Stride,
+    sample: Stride,
     at: usize,
     row_end: usize,
     end: usize,
     k: [A::Vec<S>; N],
-    bits: BitSink,
+    /// Of each strip; borrowed for the same reason as [`super::sums::InTurns`] does it.
+    bits: &'b mut [BitSink; MOST],
     ahead: usize,
 }
 
-impl<A: Access, W: Output<A, N>, S: Simd, const N: usize, const STREAM: bool>
-    Cursor<A, W, S, N, STREAM>
+impl<'b, A, W, S, const N: usize, const STREAM: bool, const MOST: usize>
+    Cursor<'b, A, W, S, N, STREAM, MOST>
+where
+    A: Access,
+    W: Output<A, N>,
+    S: Simd,
 {
     const LANES: usize = A::Vec::<S>::LANES;
 
     /// A strip of no length.
     #[inline(always)]
-    fn nothing(simd: S, table: [Shared<A::Scalar>; N]) -> Self {
+    fn nothing(simd: S, table: [Shared<A::Scalar>; N], bits: &'b mut [BitSink; MOST]) -> Self {
         let k = [A::Vec::<S>::splat(simd, A::Scalar::default()); N];
-        let (row, bits) = (Row::default(), BitSink::default());
         Self {
             output: None,
             spread: core::ptr::null(),
             start: 0,
             table,
             statistic: 0,
-            row,
-            problem: (0, 0),
+            strips: 0,
+            row: Row::default(),
+            channel: Stride::default(),
+            sample: Stride::default(),
             at: 0,
             row_end: 0,
             end: 0,
@@ -240,11 +280,17 @@ impl<A: Access, W: Output<A, N>, S: Simd, const N: usize, const STREAM: bool>
                 if self.spread.is_null() {
                     self.across(simd, head);
                 } else {
-                    self.flat::<false>(simd, output, head);
+                    self.flat::<false>(simd, output, 1, head);
                 }
             }
         }
         self
+    }
+
+    /// How many strips there are: a constant where it can be one.
+    #[inline(always)]
+    fn count(&self) -> usize {
+        if MOST == 1 { 1 } else { self.strips }
     }
 
     #[inline(always)]
@@ -254,21 +300,24 @@ impl<A: Access, W: Output<A, N>, S: Simd, const N: usize, const STREAM: bool>
             *k = A::Vec::<S>::splat(simd, unsafe { table.get(self.statistic) });
         }
         if let Some(output) = self.output.filter(|output| output.has_bits()) {
-            self.bits = output.bits(self.row);
+            let mut row = self.row;
+            let strips = self.count();
+            for bits in &mut self.bits[..strips] {
+                *bits = output.bits(row);
+                row += self.sample;
+            }
         }
     }
 
-    /// Writes the next vectors, at most that many.
+    /// Writes the next vectors of each strip, at most that many.
     #[inline(always)]
     fn advance(&mut self, simd: S, mut vectors: usize) {
         let Some(output) = self.output else { return };
         if !self.spread.is_null() {
             let whole = vectors.min((self.end - self.at) / Self::LANES);
-            for _ in 0..whole {
-                self.flat::<STREAM>(simd, output, Self::LANES);
-            }
+            self.flat::<STREAM>(simd, output, whole, Self::LANES);
             if whole < vectors && self.at < self.end {
-                self.flat::<false>(simd, output, self.end - self.at);
+                self.flat::<false>(simd, output, 1, self.end - self.at);
             }
             return;
         }
@@ -279,89 +328,111 @@ impl<A: Access, W: Output<A, N>, S: Simd, const N: usize, const STREAM: bool>
                 vectors -= 1;
                 continue;
             }
-            let (k, mut at, ahead) = (self.k, self.at, self.ahead);
-            for _ in 0..whole {
-                if ahead > 0 {
-                    output.prefetch(simd, at + ahead);
+            let (k, ahead, mut row) = (self.k, self.ahead, self.row);
+            let strips = self.count();
+            for bits in &mut self.bits[..strips] {
+                let mut at = row.element + self.at - self.row.element;
+                for _ in 0..whole {
+                    if ahead > 0 {
+                        output.prefetch(simd, at + ahead);
+                    }
+                    // SAFETY: a vector of the strip, within a row.
+                    let mut loaded = unsafe { output.load(simd, at, Self::LANES) };
+                    if output.by_rows() {
+                        // SAFETY: the same.
+                        let lanes = unsafe { output.lanes(row, at - row.element, Self::LANES) };
+                        loaded = output.restrict(loaded, lanes);
+                    }
+                    let z = output.finish(simd, loaded, output.compute(loaded, &k));
+                    if output.has_bits() {
+                        // SAFETY: the row's own bits.
+                        unsafe { bits.push(output.open(simd, z), Self::LANES) };
+                    }
+                    // SAFETY: the same; a whole vector is aligned where stores bypass the cache.
+                    unsafe { output.store::<S, STREAM>(simd, loaded, z, at, Self::LANES) };
+                    at += Self::LANES;
                 }
-                // SAFETY: a vector of the strip, within a row.
-                let mut loaded = unsafe { output.load(simd, at, Self::LANES) };
-                if output.by_rows() {
-                    let s = at - self.row.element;
-                    // SAFETY: the same.
-                    let lanes = unsafe { output.lanes(self.row, s, Self::LANES) };
-                    loaded = output.restrict(loaded, lanes);
-                }
-                let z = output.finish(simd, loaded, output.compute(loaded, &k));
-                if output.has_bits() {
-                    // SAFETY: the row's own bits.
-                    unsafe { self.bits.push(output.open(simd, z), Self::LANES) };
-                }
-                // SAFETY: the same; a whole vector is aligned where stores bypass the cache.
-                unsafe { output.store::<S, STREAM>(simd, loaded, z, at, Self::LANES) };
-                at += Self::LANES;
+                row += self.sample;
             }
-            self.at = at;
+            self.at += whole * Self::LANES;
             vectors -= whole;
             self.turn(simd);
         }
     }
 
-    /// Writes `count` lanes with coefficients that are spread out.
+    /// Writes that many vectors of `count` lanes with coefficients that are spread out.
     #[inline(always)]
-    fn flat<const TO_MEMORY: bool>(&mut self, simd: S, output: W, count: usize) {
-        let from = self.spread.wrapping_add(self.at - self.start);
-        let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); N];
-        for (i, k) in k.iter_mut().enumerate() {
-            // SAFETY: from every place of a strip on, there is a vector of coefficients.
-            *k = unsafe { A::Vec::<S>::load(simd, from.wrapping_add(i * SPREAD)) };
+    fn flat<const TO_MEMORY: bool>(&mut self, simd: S, output: W, vectors: usize, count: usize) {
+        for strip in 0..self.count() {
+            let mut from = self.spread.wrapping_add(self.at - self.start);
+            let mut at = self.at + strip * self.sample.element;
+            for _ in 0..vectors {
+                let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); N];
+                for (i, k) in k.iter_mut().enumerate() {
+                    // SAFETY: from every place of a strip on, there is a vector of coefficients.
+                    *k = unsafe { A::Vec::<S>::load(simd, from.wrapping_add(i * SPREAD)) };
+                }
+                if self.ahead > 0 {
+                    output.prefetch(simd, at + self.ahead);
+                }
+                // SAFETY: values of the strip.
+                let loaded = unsafe { output.load(simd, at, count) };
+                let z = output.finish(simd, loaded, output.compute(loaded, &k));
+                // SAFETY: the same; a whole vector is aligned where stores bypass the cache.
+                unsafe { output.store::<S, TO_MEMORY>(simd, loaded, z, at, count) };
+                (from, at) = (from.wrapping_add(count), at + count);
+            }
         }
-        if self.ahead > 0 {
-            output.prefetch(simd, self.at + self.ahead);
-        }
-        // SAFETY: values of the strip.
-        let loaded = unsafe { output.load(simd, self.at, count) };
-        let z = output.finish(simd, loaded, output.compute(loaded, &k));
-        // SAFETY: the same; a whole vector is aligned where stores bypass the cache.
-        unsafe { output.store::<S, TO_MEMORY>(simd, loaded, z, self.at, count) };
-        self.at += count;
+        self.at += vectors * count;
     }
 
-    /// Writes a vector in which rows end, or the strip, or its lines begin: `count` lanes.
+    /// Writes a vector of each strip in which rows end, or the strip, or its lines begin: `count` lanes.
     #[inline(always)]
     fn across(&mut self, simd: S, count: usize) {
         let Some(output) = self.output else { return };
-        let start = self.at;
-        // SAFETY: values of the strip.
-        let mut loaded = unsafe { output.load(simd, start, count) };
-        let mut z = A::Vec::<S>::splat(simd, A::Scalar::default());
+        let (start, strips) = (self.at, self.count());
+        let mut z = [A::Vec::<S>::splat(simd, A::Scalar::default()); MOST];
+        // SAFETY: values of the strips, here and below.
+        let mut loaded = [unsafe { output.load(simd, start, count) }; MOST];
+        for (strip, loaded) in loaded[..strips].iter_mut().enumerate().skip(1) {
+            // SAFETY: the same.
+            *loaded = unsafe { output.load(simd, start + strip * self.sample.element, count) };
+        }
         let mut done = 0;
         while done < count {
             let len = (self.row_end - self.at).min(count - done);
-            let mine = first_lanes(len) << done;
-            if output.by_rows() {
-                let s = self.at - self.row.element;
-                // SAFETY: the same.
-                let [pass, valid] = unsafe { output.lanes(self.row, s, len) };
-                // Lanes of other rows pass, as they have passed already or will.
-                loaded = output.restrict(loaded, [pass << done | !mine, valid << done | !mine]);
+            let (mine, mut row) = (first_lanes(len) << done, self.row);
+            for ((loaded, z), bits) in loaded[..strips].iter_mut().zip(&mut z).zip(&mut *self.bits)
+            {
+                if output.by_rows() {
+                    let s = self.at - self.row.element;
+                    // SAFETY: the same.
+                    let [pass, valid] = unsafe { output.lanes(row, s, len) };
+                    // Lanes of other rows pass, as they have passed already or will.
+                    let lanes = [pass << done | !mine, valid << done | !mine];
+                    *loaded = output.restrict(*loaded, lanes);
+                }
+                let here = output.finish(simd, *loaded, output.compute(*loaded, &self.k));
+                if output.has_bits() {
+                    // SAFETY: the row's own bits.
+                    unsafe { bits.push(output.open(simd, here) >> done, len) };
+                }
+                *z = z.select(here, mine);
+                row += self.sample;
             }
-            let here = output.finish(simd, loaded, output.compute(loaded, &self.k));
-            if output.has_bits() {
-                // SAFETY: the row's own bits.
-                unsafe { self.bits.push(output.open(simd, here) >> done, len) };
-            }
-            z = z.select(here, mine);
             self.at += len;
             done += len;
             self.turn(simd);
         }
-        // SAFETY: values of the strip; whole vectors are aligned where stores bypass the cache.
-        unsafe {
-            if count == Self::LANES {
-                output.store::<S, STREAM>(simd, loaded, z, start, count);
-            } else {
-                output.store::<S, false>(simd, loaded, z, start, count);
+        for (strip, (loaded, z)) in loaded.into_iter().zip(z).enumerate().take(strips) {
+            let at = start + strip * self.sample.element;
+            // SAFETY: the same; whole vectors are aligned where stores bypass the cache.
+            unsafe {
+                if count == Self::LANES {
+                    output.store::<S, STREAM>(simd, loaded, z, at, count);
+                } else {
+                    output.store::<S, false>(simd, loaded, z, at, count);
+                }
             }
         }
     }
@@ -371,8 +442,11 @@ impl<A: Access, W: Output<A, N>, S: Simd, const N: usize, const STREAM: bool>
     fn turn(&mut self, simd: S) {
         if self.at == self.row_end {
             if self.output.is_some_and(|output| output.has_bits()) {
-                // SAFETY: the row's own bits.
-                unsafe { self.bits.end() };
+                let strips = self.count();
+                for bits in &mut self.bits[..strips] {
+                    // SAFETY: the row's own bits.
+                    unsafe { bits.end() };
+                }
             }
             if self.at < self.end {
                 self.next_row(simd);
@@ -383,8 +457,7 @@ impl<A: Access, W: Output<A, N>, S: Simd, const N: usize, const STREAM: bool>
     #[inline(always)]
     fn next_row(&mut self, simd: S) {
         self.statistic += 1;
-        self.row.element += self.problem.0;
-        self.row.byte += self.problem.1;
+        self.row += self.channel;
         self.row_end = self.row.element + self.row.len;
         self.begin_row(simd);
     }
