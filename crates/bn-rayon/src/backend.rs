@@ -362,3 +362,59 @@ fn write_gradient<P: Element>(problem: &Problem, sums: &[f64], gradient: &mut [P
         *gradient = P::from_f64(sums.iter().skip(c).step_by(problem.channels()).sum());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bn_core::{Epilogue, Gate, InOut, Layout, Request, SavedStatistics, SavedTensor};
+
+    use super::*;
+    use crate::tuning::{GENERAL, ZEN5};
+
+    /// Everything that training and backward with ReLU write, as bits.
+    fn written(backend: &RayonBackend, problem: Problem) -> [Vec<u64>; 7] {
+        let value = |i: usize| (i.wrapping_mul(2_654_435_761) % 1021) as f32 / 256.0 - 1.5;
+        let x: Vec<f32> = (0..problem.elements()).map(value).collect();
+        let (mut y, mut bits) = (vec![0.0; x.len()], vec![0; problem.bits_len()]);
+        let [mut mean, mut inv_std] = [(); 2].map(|()| vec![0.0; problem.statistics()]);
+        let saved = SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] };
+        let mut forward = ForwardTraining::new(problem, InOut::new(&x[..], &mut y[..]), saved);
+        forward.epilogue = Epilogue::Relu { bits: Some(&mut bits[..]) };
+        backend.forward_training(forward.check().unwrap()).unwrap();
+        let dy: Vec<f32> = (0..x.len()).map(|i| value(i + 77)).collect();
+        let mut dx = vec![0.0; x.len()];
+        let [mut dgamma, mut dbeta] = [(); 2].map(|()| vec![0.0; problem.channels()]);
+        let io = InOut::new(&dy[..], &mut dx[..]);
+        let saved = SavedTensor::Input(&x[..]);
+        let mut backward = Backward::new(problem, io, saved, &mean[..], &inv_std[..]);
+        backward.gate = Gate::Bits(&bits[..]);
+        (backward.dgamma, backward.dbeta) = (Some(&mut dgamma[..]), Some(&mut dbeta[..]));
+        backend.backward(backward.check().unwrap()).unwrap();
+        let single = |values: Vec<f32>| values.iter().map(|v| u64::from(v.to_bits())).collect();
+        let double = |values: Vec<f64>| values.iter().map(|v| v.to_bits()).collect();
+        let bits = bits.into_iter().map(u64::from).collect();
+        [single(y), bits, double(mean), double(inv_std), single(dx), single(dgamma), single(dbeta)]
+    }
+
+    #[test]
+    fn how_memory_is_walked_changes_no_bit() {
+        // Beyond what counts as near, with strips that go side by side and with some that do not: parts of
+        // several strips, samples that are no multiple of four, rows that are no multiple of a vector or cut.
+        for dims in [[9, 64, 33, 33], [7, 5, 150, 151], [18, 16, 56, 56], [3, 2, 600, 301]] {
+            let problem = Problem::new(&dims, Layout::ChannelsFirst).unwrap();
+            let mut first: Option<[Vec<u64>; 7]> = None;
+            for threads in [1, 3] {
+                for tuning in [GENERAL, ZEN5] {
+                    for cache in [1 << 20, 1 << 30] {
+                        let mut backend =
+                            RayonBackend::with_threads(threads).unwrap().with_cache(cache);
+                        backend.engine.tuning = tuning;
+                        let these = written(&backend, problem);
+                        let same = first.as_ref().is_none_or(|first| *first == these);
+                        assert!(same, "{dims:?}, {threads} threads, {tuning:?}, {cache}");
+                        first.get_or_insert(these);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -132,3 +132,135 @@ pub(crate) fn gradient_sums_do_not_hold<S: Simd>(
     let small = S::F64::splat(simd, count * SMALL_GRADIENT);
     first.is_not_finite() | second.is_not_finite() | small.not_below(second.abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Kernel, Level};
+    use crate::statistics::{self, Sums, Verdict};
+
+    /// Numbers at the edges of what can be trusted and of the ranges of `f32` and `f64`.
+    const EDGES: [f64; 22] = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.5,
+        0.1,
+        1e4,
+        -3e7,
+        1e-12,
+        SMALL_CONSTANT,
+        SMALL_SQUARE,
+        SMALL_GRADIENT,
+        WIDEST,
+        -WIDEST * 2.0,
+        1.0 / WIDEST,
+        0.5 / WIDEST,
+        1e300,
+        -1e300,
+        1e-310,
+        f64::MAX,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+    ];
+
+    /// Eight cases in lanes, each of five numbers, against the same one by one.
+    struct Compare([[f64; 8]; 5]);
+
+    impl Compare {
+        fn lanes<S: Simd>(&self, simd: S) -> [S::F64; 5] {
+            // SAFETY: the arrays have 8 places.
+            self.0.map(|numbers| unsafe { S::F64::load(simd, numbers.as_ptr()) })
+        }
+
+        fn agree<S: Simd, const N: usize>(
+            &self,
+            (k, wide): ([S::F64; N], u32),
+            scalar: impl Fn([f64; 5]) -> ([f64; N], bool),
+        ) {
+            let k = k.map(values::<S>);
+            for i in 0..8 {
+                let (expected, narrow) = scalar(self.0.map(|numbers| numbers[i]));
+                assert_eq!(wide >> i & 1 == 0, narrow, "{:?}", self.0.map(|numbers| numbers[i]));
+                for (k, expected) in k.iter().zip(expected) {
+                    same(k[i], expected, self.0.map(|numbers| numbers[i]));
+                }
+            }
+        }
+
+        fn judge<S: Simd>(&self, simd: S, precision: Precision, round: usize) {
+            let [first, second, shift, ..] = self.lanes(simd);
+            let judged = judge(simd, [first, second], 49.0, shift, precision, round);
+            let (means, m2s) = (values::<S>(judged.mean), values::<S>(judged.m2));
+            for i in 0..8 {
+                let [first, second, shift, ..] = self.0.map(|numbers| numbers[i]);
+                let case = [first, second, shift, 0.0, 0.0];
+                match (Sums { first, second }).judge(49.0, shift, precision, round) {
+                    Verdict::Good(mean, m2) => {
+                        assert!(judged.good >> i & 1 != 0, "{case:?} {precision:?} {round}");
+                        same(means[i], mean, case);
+                        same(m2s[i], m2, case);
+                    }
+                    Verdict::Again(_) => {
+                        assert!(judged.good >> i & 1 == 0, "{case:?} {precision:?} {round}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn values<S: Simd>(lanes: S::F64) -> [f64; 8] {
+        let mut values = [0.0; 8];
+        // SAFETY: the array has 8 places.
+        unsafe { lanes.store(values.as_mut_ptr()) };
+        values
+    }
+
+    fn same(value: f64, expected: f64, case: [f64; 5]) {
+        let both_nan = value.is_nan() && expected.is_nan();
+        assert!(both_nan || value == expected, "{value:e} for {expected:e} in {case:?}");
+    }
+
+    impl Kernel for Compare {
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            let [mean, inv_std, gamma, beta, _] = self.lanes(simd);
+            let numbers = [mean, inv_std, gamma, beta];
+            let one = |[mean, inv_std, gamma, beta, _]: [f64; 5]| {
+                statistics::forward_coefficients::<f32>(mean, inv_std, gamma, beta)
+            };
+            self.agree::<S, 3>(forward_coefficients::<S, f32>(simd, numbers), one);
+            let one = |[mean, inv_std, gamma, beta, _]: [f64; 5]| {
+                statistics::forward_coefficients::<f64>(mean, inv_std, gamma, beta)
+            };
+            self.agree::<S, 3>(forward_coefficients::<S, f64>(simd, numbers), one);
+            let numbers = self.lanes(simd);
+            let one = |[mean, mean_dy, factor, scale, inv_std]: [f64; 5]| {
+                statistics::backward_coefficients::<f32>(mean, mean_dy, factor, scale, inv_std)
+            };
+            self.agree::<S, 5>(backward_coefficients::<S, f32>(simd, numbers), one);
+            for round in 0..ROUNDS {
+                for precision in [Precision::Single, Precision::Double] {
+                    self.judge(simd, precision, round);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn eight_at_a_time_are_the_same_as_one_by_one() {
+        // Every edge meets every other in the first three places, and several in the last two.
+        let pick = |i: usize| EDGES[i % EDGES.len()];
+        for a in 0..EDGES.len() {
+            for b in 0..EDGES.len() {
+                let row = |shift: usize| core::array::from_fn(|lane| pick(shift + 3 * lane));
+                let case = [[pick(a); 8], [pick(b); 8], row(0), row(a + 1), row(b + 2)];
+                for level in Level::available() {
+                    level.run(Compare(case));
+                    level.run(Compare([case[2], case[0], case[3], case[4], case[1]]));
+                }
+            }
+        }
+    }
+}

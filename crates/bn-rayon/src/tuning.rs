@@ -34,7 +34,7 @@ pub(crate) struct Tuning {
 
 /// Long strips and long turns, which need little help. Measured on Zen 4, whose own prefetchers follow
 /// what is read in order and lose it where something else is read beside it.
-const GENERAL: Tuning = Tuning {
+pub(crate) const GENERAL: Tuning = Tuning {
     strip: 48 << 10,
     short_strip: 12 << 10,
     turn: 2048,
@@ -44,7 +44,7 @@ const GENERAL: Tuning = Tuning {
 };
 
 /// Measured on Zen 5, where the above would cost 5 to 20 %: units that stay in the second-level cache.
-const ZEN5: Tuning = Tuning {
+pub(crate) const ZEN5: Tuning = Tuning {
     strip: 6400,
     short_strip: 3200,
     turn: 512,
