@@ -5,7 +5,7 @@
 //! lanes for every row, and those of a channel are added at the end.
 
 use super::strip::{FEW_STRIPS, SHORT_ROW, SPREAD};
-use crate::channels_last::{Ahead, Columns, add_rows};
+use crate::channels_last::{Columns, add_rows};
 use crate::run::{each_vector, load};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector, total};
@@ -31,6 +31,7 @@ pub(crate) struct ShortRows<'a, A: Access> {
 }
 
 /// A strip as a row of columns.
+#[derive(Clone, Copy)]
 struct Strips<A: Access, const GRADIENT: bool> {
     x: Shared<A::Stored>,
     dy: Shared<A::Stored>,
@@ -43,46 +44,34 @@ struct Strips<A: Access, const GRADIENT: bool> {
 }
 
 impl<A: Access, const GRADIENT: bool> Columns<A> for Strips<A, GRADIENT> {
-    type Held<S: Simd> = A::Vec<S>;
-
     #[inline(always)]
-    unsafe fn hold<S: Simd>(&self, simd: S, c: usize, _: usize) -> A::Vec<S> {
+    unsafe fn hold<S: Simd>(self, simd: S, c: usize, _: usize) -> A::Vec<S> {
         // SAFETY: a vector of numbers lies at every column.
         unsafe { A::Vec::<S>::load(simd, self.shift.wrapping_add(c)) }
     }
 
     #[inline(always)]
     unsafe fn lanes<S: Simd>(
-        &self,
+        self,
         simd: S,
         shift: A::Vec<S>,
         row: usize,
         c: usize,
         count: usize,
     ) -> (A::Vec<S>, A::Vec<S>) {
-        let at = self.element(row, c);
+        let at = self.first + row * self.stride + c;
+        let next = at + STRIPS * self.stride;
+        simd.prefetch(self.x.at(next).cast());
         // SAFETY: the caller's.
         let d = unsafe { load::<A, S>(simd, self.x.at(at), count) }.sub(shift);
         if !GRADIENT {
             // Lanes beyond the strip are not stored.
             return (d, d);
         }
+        simd.prefetch(self.dy.at(next).cast());
         // SAFETY: the same.
         let dy = unsafe { load::<A, S>(simd, self.dy.at(at), count) };
         (dy, d)
-    }
-
-    #[inline(always)]
-    fn element(&self, row: usize, c: usize) -> usize {
-        self.first + row * self.stride + c
-    }
-
-    #[inline(always)]
-    fn ask<S: Simd>(&self, simd: S, element: usize) {
-        simd.prefetch(self.x.at(element).cast());
-        if GRADIENT {
-            simd.prefetch(self.dy.at(element).cast());
-        }
     }
 }
 
@@ -112,21 +101,18 @@ impl<A: Access> Kernel for ShortRows<'_, A> {
             let begin = problem.offset(0, first, 0);
             let columns = 0..channels.len() * spatial;
             let samples = self.cut.samples(&self.tile).0;
-            let mut n = samples.start;
-            while n < samples.end {
-                let rows = (n, samples.end.min(n + STRIPS));
-                let ahead = Ahead::by(STRIPS * stride);
+            for n in samples.clone().step_by(STRIPS) {
+                let rows = n..samples.end.min(n + STRIPS);
                 // SAFETY: samples and channels of the tile, and as many sums as columns.
                 unsafe {
                     if self.dy.is_some() {
                         let strips = Strips::<A, true> { x, dy, first: begin, stride, shift };
-                        add_rows::<A, S>(simd, &strips, &columns, rows, ahead, to);
+                        add_rows::<A, S, false>(simd, strips, &columns, &rows, 0, to);
                     } else {
                         let strips = Strips::<A, false> { x, dy, first: begin, stride, shift };
-                        add_rows::<A, S>(simd, &strips, &columns, rows, ahead, to);
+                        add_rows::<A, S, false>(simd, strips, &columns, &rows, 0, to);
                     }
                 }
-                n = rows.1;
             }
             let place =
                 self.tile.part * problem.statistics() + self.tile.group * problem.channels();

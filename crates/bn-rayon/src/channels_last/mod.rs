@@ -7,7 +7,7 @@ mod table;
 
 pub(crate) use apply::Apply;
 pub(crate) use normalize::Normalize;
-pub(crate) use sums::{Ahead, Columns, SumDeviations, SumGradients, add_rows};
+pub(crate) use sums::{Columns, SumDeviations, SumGradients, add_rows};
 pub(crate) use table::{Table, padded, tabulate};
 
 use crate::run::Stage;

@@ -1,9 +1,9 @@
 //! The sums of channels-last: rows of one value per channel, so lanes are channels.
 //!
-//! Rows are taken in chunks of a few kilobytes, which are asked for while the chunk before is summed, and a
-//! chunk by pairs of vectors downwards, so that the sums of a pair stay in registers. Whole rows at once,
-//! eight or sixteen beside each other, were slower by half: where rows are a multiple of a page apart
-//! their lines compete for the same few places of the first-level cache.
+//! Rows are taken in blocks of a few kilobytes, and a block by runs of a few vectors downwards, so that the
+//! sums of a run stay in registers. Beside that the next block is asked for as it lies in memory, which
+//! the processor follows, and into the second-level cache: the first has no room for two blocks. Rows of a
+//! single run lie in the order in which they are summed, and need no asking.
 
 use core::ops::Range;
 
@@ -15,43 +15,34 @@ use crate::run::{Pass, Through, load, passed};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector};
 use crate::tile::{Cut, Tile};
+use crate::tuning::Hint;
 
 /// Rows whose values are added in the lanes' own precision before they go into `f64`.
 const CHAIN: usize = 4;
 
-/// Bytes of a chunk, all operands together, if it is more than four rows.
-const CHUNK: usize = 16 << 10;
+/// Bytes of a block, all operands together, if it is more than four rows.
+const BLOCK: usize = 16 << 10;
 
-/// Bytes of rows of which the next chunk is asked for as it lies in memory; those of four longer rows fill a
-/// chunk, and are asked for as they are summed.
-const SHORT: usize = 2 << 10;
+/// Vectors of a run. The sums of four take 28 of the 32 registers of AVX-512.
+const RUN: usize = 4;
 
-/// How many bytes ahead a row of a larger chunk is asked for.
-const NEAR: usize = 1024;
-
-/// Vectors that are summed downwards side by side.
-const WIDTH: usize = 2;
-
-/// Adds the lanes of `value`, in two halves, to `count` sums.
+/// Adds eight values to eight sums, of which the first `count` are there.
 ///
 /// # Safety
 ///
-/// The sums can be read and written.
+/// These can be read and written.
 #[inline(always)]
-unsafe fn accumulate<S: Simd>(simd: S, value: [S::F64; 2], sums: *mut f64, count: usize) {
-    for (i, half) in value.into_iter().enumerate() {
-        let at = 8 * i;
-        if at + 8 <= count {
-            // SAFETY: eight sums from `at`.
-            let old = unsafe { S::F64::load(simd, sums.add(at)) };
-            // SAFETY: the same.
-            unsafe { old.add(half).store(sums.add(at)) };
-        } else if at < count {
-            // SAFETY: the sums that are left.
-            let old = unsafe { S::F64::load_first(simd, sums.add(at), count - at) };
-            // SAFETY: the same.
-            unsafe { old.add(half).store_first(sums.add(at), count - at) };
-        }
+unsafe fn accumulate<S: Simd>(simd: S, values: S::F64, sums: *mut f64, count: usize) {
+    if count >= 8 {
+        // SAFETY: eight sums.
+        let old = unsafe { S::F64::load(simd, sums) };
+        // SAFETY: the same.
+        unsafe { old.add(values).store(sums) };
+    } else if count > 0 {
+        // SAFETY: the sums that are there.
+        let old = unsafe { S::F64::load_first(simd, sums, count) };
+        // SAFETY: the same.
+        unsafe { old.add(values).store_first(sums, count) };
     }
 }
 
@@ -70,16 +61,16 @@ fn clear(cut: &Cut, tile: &Tile, sums: [Shared<f64>; 2]) -> [*mut f64; 2] {
 }
 
 /// Two sums over the rows of a tile, of a and of a·b.
-pub(crate) trait Columns<A: Access> {
-    /// What the values of some channels are compared with.
-    type Held<S: Simd>: Copy;
-
-    /// Loads it for `count` channels from `c` on.
+///
+/// By value everywhere: behind references pointers would be read again for every vector, for stores might
+/// have changed them.
+pub(crate) trait Columns<A: Access>: Copy {
+    /// What the values of `count` channels from `c` on are compared with.
     ///
     /// # Safety
     ///
     /// The tile has these channels.
-    unsafe fn hold<S: Simd>(&self, simd: S, c: usize, count: usize) -> Self::Held<S>;
+    unsafe fn hold<S: Simd>(self, simd: S, c: usize, count: usize) -> A::Vec<S>;
 
     /// a and b of `count` channels of a row from `c` on, a multiple of 8.
     ///
@@ -87,94 +78,46 @@ pub(crate) trait Columns<A: Access> {
     ///
     /// The tile has this row and these channels.
     unsafe fn lanes<S: Simd>(
-        &self,
+        self,
         simd: S,
-        held: Self::Held<S>,
+        held: A::Vec<S>,
         row: usize,
         c: usize,
         count: usize,
     ) -> (A::Vec<S>, A::Vec<S>);
 
-    /// The element at which a value lies.
-    fn element(&self, row: usize, c: usize) -> usize;
-
-    /// Asks for the lines of an element, which need not be one.
-    fn ask<S: Simd>(&self, simd: S, element: usize);
+    /// Asks for the lines of an element, which need not be one, where [`add_rows`] is to ask.
+    fn ask<S: Simd>(self, _simd: S, _element: usize) {}
 }
 
-/// Which memory is asked for while some rows are summed: with an element e, element (e & mask) + at.
-/// In numbers, for a choice at every vector costs more than asking.
-#[derive(Clone, Copy)]
-pub(crate) struct Ahead {
-    mask: usize,
-    at: usize,
-    /// What `at` grows by with each vector.
-    step: usize,
-    /// How many values lie between these rows and the next, where memory is asked for along rows; or 0.
-    rows: usize,
-}
-
-impl Ahead {
-    /// So many values behind each.
-    #[inline(always)]
-    pub(crate) fn by(values: usize) -> Self {
-        Self { mask: usize::MAX, at: values, step: 0, rows: 0 }
-    }
-
-    /// So many values behind each in the same rows, and at their end the beginning of the next ones.
-    #[inline(always)]
-    fn along(values: usize, rows: usize) -> Self {
-        Self { rows, ..Self::by(values) }
-    }
-
-    /// From an element on, vector by vector: in whichever order rows are summed, memory is read as it lies,
-    /// which the prefetchers of the next caches follow.
-    #[inline(always)]
-    fn from(at: usize, lanes: usize) -> Self {
-        Self { mask: 0, at, step: lanes, rows: 0 }
-    }
-
-    /// The same where channels from `c` on are summed.
-    #[inline(always)]
-    fn past(self, c: usize, channels: &Range<usize>) -> Self {
-        let is_last = self.rows > 0 && c + self.at >= channels.end;
-        Self { at: if is_last { self.at + self.rows - channels.len() } else { self.at }, ..self }
-    }
-
-    #[inline(always)]
-    fn next(&mut self, element: usize) -> usize {
-        let asked = (element & self.mask) + self.at;
-        self.at += self.step;
-        asked
-    }
-}
-
-/// Adds `W` vectors of each of some rows, channels from `c` on; of the only vector the first `count` lanes.
+/// Adds `W` vectors of each of some rows, channels from `c` on; of the last vector the first `last` lanes.
+/// Where `ASK`, as many values are asked for from element `ahead` on, which is moved behind them: in whichever
+/// order rows are summed, memory is asked for as it lies.
 ///
 /// # Safety
 ///
 /// The tile has these rows and channels, and the sums are its own.
 #[inline(always)]
-unsafe fn downwards<A: Access, S: Simd, const W: usize>(
+unsafe fn downwards<A: Access, S: Simd, const W: usize, const ASK: bool>(
     simd: S,
-    columns: &impl Columns<A>,
-    rows: (usize, usize),
+    columns: impl Columns<A>,
+    rows: &Range<usize>,
     c: usize,
-    count: usize,
-    ahead: &mut Ahead,
+    last: usize,
+    ahead: &mut usize,
     to: [*mut f64; 2],
 ) {
-    let lanes = A::Vec::<S>::LANES;
+    let (lanes, line) = (A::Vec::<S>::LANES, 64 / size_of::<A::Stored>());
     let zero = A::Vec::<S>::splat(simd, A::Scalar::default());
+    let count = |w| if w + 1 == W { last } else { lanes };
     let mut sums = [[[S::F64::splat(simd, 0.0); 2]; 2]; W];
-    // SAFETY: the caller's, here and below.
-    let mut held = [unsafe { columns.hold(simd, c, count) }; W];
+    let mut held = [zero; W];
     for (w, held) in held.iter_mut().enumerate() {
-        // SAFETY: the same.
-        *held = unsafe { columns.hold(simd, c + w * lanes, count) };
+        // SAFETY: the caller's, here and below.
+        *held = unsafe { columns.hold(simd, c + w * lanes, count(w)) };
     }
-    let mut r = rows.0;
-    while r < rows.1 {
+    let mut r = rows.start;
+    while r < rows.end {
         let mut chains = [[zero; 2]; W];
         // A macro, for a closure would be compiled without the instruction set.
         macro_rules! add {
@@ -182,13 +125,16 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize>(
                 for (w, (chains, held)) in chains.iter_mut().zip(&held).enumerate() {
                     let c = c + w * lanes;
                     // SAFETY: the same.
-                    let (a, b) = unsafe { columns.lanes(simd, *held, $row, c, count) };
-                    columns.ask(simd, ahead.next(columns.element($row, c)));
+                    let (a, b) = unsafe { columns.lanes(simd, *held, $row, c, count(w)) };
+                    if ASK && (w * lanes).is_multiple_of(line) {
+                        columns.ask(simd, *ahead + w * lanes);
+                    }
                     *chains = [chains[0].add(a), a.mul_add(b, chains[1])];
                 }
+                *ahead += W * lanes;
             };
         }
-        if r + CHAIN <= rows.1 {
+        if r + CHAIN <= rows.end {
             for i in 0..CHAIN {
                 add!(r + i);
             }
@@ -206,76 +152,82 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize>(
     }
     for (w, sums) in sums.into_iter().enumerate() {
         for (sums, to) in sums.into_iter().zip(to) {
-            // SAFETY: the same.
-            unsafe { accumulate::<S>(simd, sums, to.add(c + w * lanes), count) };
+            for (half, values) in sums.into_iter().enumerate() {
+                let to = to.wrapping_add(c + w * lanes + 8 * half);
+                // SAFETY: the same.
+                unsafe { accumulate::<S>(simd, values, to, count(w).saturating_sub(8 * half)) };
+            }
         }
     }
 }
 
-/// Adds the values of some rows.
+/// Adds the values of some rows, run by run. Where `ASK`, as many are asked for from element `ahead` on.
 ///
 /// # Safety
 ///
-/// The tile has these rows, and the sums are its own.
+/// The tile has these rows and channels, and the sums are its own.
 #[inline(always)]
-pub(crate) unsafe fn add_rows<A: Access, S: Simd>(
+pub(crate) unsafe fn add_rows<A: Access, S: Simd, const ASK: bool>(
     simd: S,
-    columns: &impl Columns<A>,
+    columns: impl Columns<A>,
     channels: &Range<usize>,
-    rows: (usize, usize),
-    given: Ahead,
+    rows: &Range<usize>,
+    mut ahead: usize,
     to: [*mut f64; 2],
 ) {
-    let (lanes, end) = (A::Vec::<S>::LANES, channels.end);
-    let mut ahead = given;
+    let lanes = A::Vec::<S>::LANES;
     let mut c = channels.start;
-    while c < end {
-        if given.rows > 0 {
-            ahead = given.past(c, channels);
+    while c < channels.end {
+        let vectors = (channels.end - c).div_ceil(lanes).min(RUN);
+        let end = channels.end.min(c + vectors * lanes);
+        let last = end - c - (vectors - 1) * lanes;
+        macro_rules! run {
+            ($vectors:literal) => {
+                // SAFETY: the caller's.
+                unsafe {
+                    downwards::<A, S, $vectors, ASK>(simd, columns, rows, c, last, &mut ahead, to);
+                }
+            };
         }
-        if c + WIDTH * lanes <= end {
-            // SAFETY: the caller's, in this and all that follow.
-            unsafe { downwards::<A, S, WIDTH>(simd, columns, rows, c, lanes, &mut ahead, to) };
-            c += WIDTH * lanes;
-            continue;
+        match vectors {
+            1 => run!(1),
+            2 => run!(2),
+            3 => run!(3),
+            _ => run!(4),
         }
-        let count = lanes.min(end - c);
-        // SAFETY: the same.
-        unsafe { downwards::<A, S, 1>(simd, columns, rows, c, count, &mut ahead, to) };
-        c += count;
+        c = end;
     }
 }
 
-/// Adds all rows of a tile, chunk by chunk.
+/// Whether rows of so many channels are a single run, so that they are summed in the order in which they lie.
+#[inline(always)]
+fn is_run<A: Access, S: Simd>(channels: usize) -> bool {
+    channels <= RUN * A::Vec::<S>::LANES
+}
+
+/// Adds all rows of a tile, block by block.
 #[inline(always)]
 fn add_tile<A: Access, S: Simd>(
     simd: S,
-    columns: &impl Columns<A>,
+    columns: impl Columns<A>,
     cut: &Cut,
     tile: &Tile,
     operands: usize,
     to: [*mut f64; 2],
 ) {
-    let row = cut.problem.channels() * size_of::<A::Stored>() * operands;
-    let height = (CHUNK / row / CHAIN * CHAIN).max(CHAIN);
-    let rows = cut.rows(tile);
-    let (lanes, channels) = (A::Vec::<S>::LANES, cut.problem.channels());
-    // Rows of one pair are summed as they lie anyway.
-    let is_short = channels > WIDTH * lanes && row / operands <= SHORT;
-    let further = height * channels;
-    let mut r = rows.start;
-    while r < rows.end {
-        let next = rows.end.min(r + height);
-        let ahead = if height * row > CHUNK {
-            Ahead::along(NEAR / size_of::<A::Stored>(), further)
-        } else if is_short {
-            Ahead::from(r * channels + further, lanes)
-        } else {
-            Ahead::by(further)
-        };
+    let (channels, rows) = (cut.problem.channels(), cut.rows(tile));
+    let row = channels * size_of::<A::Stored>() * operands;
+    let height = (BLOCK / row / CHAIN * CHAIN).max(CHAIN);
+    for r in rows.clone().step_by(height) {
+        let (block, next) = (r..rows.end.min(r + height), (r + height) * channels);
         // SAFETY: rows of the tile; the sums are what `clear` says.
-        unsafe { add_rows::<A, S>(simd, columns, &tile.channels, (r, next), ahead, to) };
-        r = next;
+        unsafe {
+            if is_run::<A, S>(channels) {
+                add_rows::<A, S, false>(simd, columns, &tile.channels, &block, next, to);
+            } else {
+                add_rows::<A, S, true>(simd, columns, &tile.channels, &block, next, to);
+            }
+        }
     }
 }
 
@@ -289,56 +241,65 @@ pub(crate) struct SumDeviations<'a, A: Access> {
     pub(crate) sums: [Shared<f64>; 2],
 }
 
-impl<A: Access> Columns<A> for SumDeviations<'_, A> {
-    type Held<S: Simd> = A::Vec<S>;
+/// d and d.
+#[derive(Clone, Copy)]
+struct Deviations<A: Access> {
+    channels: usize,
+    x: Shared<A::Stored>,
+    shift: *const A::Scalar,
+}
 
+impl<A: Access> Columns<A> for Deviations<A> {
     #[inline(always)]
-    unsafe fn hold<S: Simd>(&self, simd: S, c: usize, count: usize) -> A::Vec<S> {
-        let first = self.tile.group * self.cut.problem.channels();
+    unsafe fn hold<S: Simd>(self, simd: S, c: usize, count: usize) -> A::Vec<S> {
         // SAFETY: the channels have shifts.
-        unsafe { A::Scalar::load::<A, S>(simd, self.shift.at(first + c), count) }
+        unsafe { A::Scalar::load::<A, S>(simd, self.shift.wrapping_add(c), count) }
     }
 
     #[inline(always)]
     unsafe fn lanes<S: Simd>(
-        &self,
+        self,
         simd: S,
         shift: A::Vec<S>,
         row: usize,
         c: usize,
         count: usize,
     ) -> (A::Vec<S>, A::Vec<S>) {
-        let at = self.element(row, c);
+        let x = self.x.at(row * self.channels + c);
         // SAFETY: the caller's.
-        let d = unsafe { load::<A, S>(simd, self.x.at(at), count) }.sub(shift);
+        let d = unsafe { load::<A, S>(simd, x, count) }.sub(shift);
         (d, d)
     }
 
     #[inline(always)]
-    fn element(&self, row: usize, c: usize) -> usize {
-        row * self.cut.problem.channels() + c
-    }
-
-    #[inline(always)]
-    fn ask<S: Simd>(&self, simd: S, element: usize) {
-        simd.prefetch(self.x.at(element).cast());
+    fn ask<S: Simd>(self, simd: S, element: usize) {
+        simd.prefetch_into(Hint::Second, self.x.at(element).cast());
     }
 }
 
 impl<A: Access> Kernel for SumDeviations<'_, A> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (cut, tile) = (self.cut, &self.tile);
+        let (cut, tile, channels) = (self.cut, &self.tile, self.cut.problem.channels());
         let to = clear(cut, tile, self.sums);
+        let shift = self.shift.at(tile.group * channels);
+        let columns = Deviations::<A> { channels, x: self.x, shift };
         let Some(mask) = self.mask else {
-            return add_tile::<A, S>(simd, &self, cut, tile, 1, to);
+            return add_tile::<A, S>(simd, columns, cut, tile, 1, to);
         };
         for r in cut.rows(tile) {
             // SAFETY: the position of a row of the tile.
-            if unsafe { mask.get(r) } != 0 {
-                let ahead = Ahead::by(cut.problem.channels());
-                // SAFETY: the row; the sums are what `clear` says.
-                unsafe { add_rows::<A, S>(simd, &self, &tile.channels, (r, r + 1), ahead, to) };
+            if unsafe { mask.get(r) } == 0 {
+                continue;
+            }
+            let (row, ahead) = (r..r + 1, r * channels + BLOCK / size_of::<A::Stored>());
+            // SAFETY: the row; the sums are what `clear` says.
+            unsafe {
+                if is_run::<A, S>(channels) {
+                    add_rows::<A, S, false>(simd, columns, &tile.channels, &row, ahead, to);
+                } else {
+                    add_rows::<A, S, true>(simd, columns, &tile.channels, &row, ahead, to);
+                }
             }
         }
     }
@@ -360,54 +321,59 @@ pub(crate) struct SumGradients<'a, A: Access, const PLAIN: bool> {
     pub(crate) sums: [Shared<f64>; 2],
 }
 
-impl<A: Access, const PLAIN: bool> Columns<A> for (SumGradients<'_, A, PLAIN>, Shared<A::Stored>) {
-    type Held<S: Simd> = A::Vec<S>;
+/// dy and x − centre.
+#[derive(Clone, Copy)]
+struct Gradients<A: Access, const PLAIN: bool> {
+    channels: usize,
+    x: Shared<A::Stored>,
+    dy: Shared<A::Stored>,
+    through: Through<A::Stored>,
+    centre: *const A::Scalar,
+}
 
+impl<A: Access, const PLAIN: bool> Columns<A> for Gradients<A, PLAIN> {
     #[inline(always)]
-    unsafe fn hold<S: Simd>(&self, simd: S, c: usize, count: usize) -> A::Vec<S> {
-        let first = self.0.tile.group * self.0.cut.problem.channels();
+    unsafe fn hold<S: Simd>(self, simd: S, c: usize, count: usize) -> A::Vec<S> {
         // SAFETY: the channels have centres.
-        unsafe { A::Scalar::load::<A, S>(simd, self.0.centre.at(first + c), count) }
+        unsafe { A::Scalar::load::<A, S>(simd, self.centre.wrapping_add(c), count) }
     }
 
     #[inline(always)]
     unsafe fn lanes<S: Simd>(
-        &self,
+        self,
         simd: S,
         centre: A::Vec<S>,
         row: usize,
         c: usize,
         count: usize,
     ) -> (A::Vec<S>, A::Vec<S>) {
-        let (channels, Given { dy, through, .. }, x) =
-            (self.0.cut.problem.channels(), self.0.given, self.1);
-        let at = row * channels;
-        let pass = if PLAIN { Pass::Everything } else { pass_of(through, channels, row) };
+        let (channels, at) = (self.channels, row * self.channels);
+        let pass = if PLAIN { Pass::Everything } else { pass_of(self.through, channels, row) };
         // SAFETY: the caller's.
-        let dy = unsafe { passed::<A, S>(simd, dy.at(at), pass, c, count) };
+        let dy = unsafe { passed::<A, S>(simd, self.dy.at(at), pass, c, count) };
         // SAFETY: the same.
-        let x = unsafe { load::<A, S>(simd, x.at(at + c), count) };
+        let x = unsafe { load::<A, S>(simd, self.x.at(at + c), count) };
         (dy, x.sub(centre))
     }
 
     #[inline(always)]
-    fn element(&self, row: usize, c: usize) -> usize {
-        row * self.0.cut.problem.channels() + c
-    }
-
-    #[inline(always)]
-    fn ask<S: Simd>(&self, simd: S, element: usize) {
-        simd.prefetch(self.1.at(element).cast());
-        simd.prefetch(self.0.given.dy.at(element).cast());
+    fn ask<S: Simd>(self, simd: S, element: usize) {
+        simd.prefetch_into(Hint::Second, self.x.at(element).cast());
+        simd.prefetch_into(Hint::Second, self.dy.at(element).cast());
+        if let Through::Output(y) = self.through {
+            simd.prefetch_into(Hint::Second, y.at(element).cast());
+        }
     }
 }
 
 impl<A: Access, const PLAIN: bool> Kernel for SumGradients<'_, A, PLAIN> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Some(x) = self.given.x else { return };
-        let (cut, tile) = (self.cut, self.tile.clone());
-        let to = clear(cut, &tile, self.sums);
-        add_tile::<A, S>(simd, &(self, x), cut, &tile, 2, to);
+        let Given { dy, through, x: Some(x), .. } = self.given else { return };
+        let (cut, tile, channels) = (self.cut, &self.tile, self.cut.problem.channels());
+        let to = clear(cut, tile, self.sums);
+        let centre = self.centre.at(tile.group * channels);
+        let columns = Gradients::<A, PLAIN> { channels, x, dy, through, centre };
+        add_tile::<A, S>(simd, columns, cut, tile, 2, to);
     }
 }
