@@ -78,7 +78,10 @@ where
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         match self.walk {
-            Some(Tuning { abreast: Some(turn), .. }) if W::ABREAST => {
+            // For no other stores: it would be code for little.
+            Some(Tuning { abreast: Some(turn), .. })
+                if STREAM && W::ABREAST && self.is_even::<S>() =>
+            {
                 self.strips::<S, ABREAST>(simd, turn);
             }
             walk => self.strips::<S, 1>(simd, walk.map_or(usize::MAX, |walk| walk.turn)),
@@ -95,11 +98,21 @@ where
     Q: Sum<A>,
     W: Output<A, N>,
 {
-    /// At most so many strips side by side, in turns of so many bytes.
+    /// Whether every strip can be written in whole vectors from its beginning on.
+    #[inline(always)]
+    fn is_even<S: Simd>(&self) -> bool {
+        let (Span { tile, strips }, output) = &self.write;
+        let first = row_of(self.cut, tile, strips.start, tile.channels.start).element;
+        let bytes = A::Vec::<S>::LANES * size_of::<A::Stored>();
+        self.cut.is_even() && output.place(first).addr().is_multiple_of(bytes)
+    }
+
+    /// At most so many strips side by side, in turns of so many bytes. More than one only where that
+    /// [`Step::is_even`], and rows are long.
     #[inline(always)]
     fn strips<S: Simd, const MOST: usize>(&self, simd: S, turn: usize) {
         let mut space = MaybeUninit::uninit();
-        let spread = self.spread(&mut space);
+        let spread = if MOST == 1 { self.spread(&mut space) } else { core::ptr::null() };
         let blocks = blocks::<A, S>(turn);
         let mut left = self.write.0.strips.clone();
         let (mut acc, mut both) = (Accs::new(), [[S::F64::splat(simd, 0.0); 2]; MOST]);
@@ -271,7 +284,10 @@ where
         if self.spread.is_null() {
             self.begin_row(simd);
         }
-        if STREAM && let Some(output) = self.output {
+        if MOST == 1
+            && STREAM
+            && let Some(output) = self.output
+        {
             let bytes = Self::LANES * size_of::<A::Stored>();
             let misaligned = output.place(self.at).addr() % bytes;
             if misaligned > 0 {
@@ -313,7 +329,7 @@ where
     #[inline(always)]
     fn advance(&mut self, simd: S, mut vectors: usize) {
         let Some(output) = self.output else { return };
-        if !self.spread.is_null() {
+        if MOST == 1 && !self.spread.is_null() {
             let whole = vectors.min((self.end - self.at) / Self::LANES);
             self.flat::<STREAM>(simd, output, whole, Self::LANES);
             if whole < vectors && self.at < self.end {
@@ -360,30 +376,26 @@ where
         }
     }
 
-    /// Writes that many vectors of `count` lanes with coefficients that are spread out.
+    /// Writes that many vectors of `count` lanes of the only strip with coefficients that are spread out.
     #[inline(always)]
     fn flat<const TO_MEMORY: bool>(&mut self, simd: S, output: W, vectors: usize, count: usize) {
-        for strip in 0..self.count() {
-            let mut from = self.spread.wrapping_add(self.at - self.start);
-            let mut at = self.at + strip * self.sample.element;
-            for _ in 0..vectors {
-                let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); N];
-                for (i, k) in k.iter_mut().enumerate() {
-                    // SAFETY: from every place of a strip on, there is a vector of coefficients.
-                    *k = unsafe { A::Vec::<S>::load(simd, from.wrapping_add(i * SPREAD)) };
-                }
-                if self.ahead > 0 {
-                    output.prefetch(simd, at + self.ahead);
-                }
-                // SAFETY: values of the strip.
-                let loaded = unsafe { output.load(simd, at, count) };
-                let z = output.finish(simd, loaded, output.compute(loaded, &k));
-                // SAFETY: the same; a whole vector is aligned where stores bypass the cache.
-                unsafe { output.store::<S, TO_MEMORY>(simd, loaded, z, at, count) };
-                (from, at) = (from.wrapping_add(count), at + count);
+        let mut from = self.spread.wrapping_add(self.at - self.start);
+        for _ in 0..vectors {
+            let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); N];
+            for (i, k) in k.iter_mut().enumerate() {
+                // SAFETY: from every place of a strip on, there is a vector of coefficients.
+                *k = unsafe { A::Vec::<S>::load(simd, from.wrapping_add(i * SPREAD)) };
             }
+            if self.ahead > 0 {
+                output.prefetch(simd, self.at + self.ahead);
+            }
+            // SAFETY: values of the strip.
+            let loaded = unsafe { output.load(simd, self.at, count) };
+            let z = output.finish(simd, loaded, output.compute(loaded, &k));
+            // SAFETY: the same; a whole vector is aligned where stores bypass the cache.
+            unsafe { output.store::<S, TO_MEMORY>(simd, loaded, z, self.at, count) };
+            (from, self.at) = (from.wrapping_add(count), self.at + count);
         }
-        self.at += vectors * count;
     }
 
     /// Writes a vector of each strip in which rows end, or the strip, or its lines begin: `count` lanes.

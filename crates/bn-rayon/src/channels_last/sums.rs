@@ -178,22 +178,28 @@ pub(crate) unsafe fn add_rows<A: Access, S: Simd, const ASK: bool>(
     let lanes = A::Vec::<S>::LANES;
     let mut c = channels.start;
     while c < channels.end {
-        let vectors = (channels.end - c).div_ceil(lanes).min(RUN);
+        let vectors = match (channels.end - c).div_ceil(lanes) {
+            RUN.. => RUN,
+            // Behind other runs one vector at a time: there are few, and more lengths would be more code.
+            2.. if !ASK => 2,
+            _ => 1,
+        };
         let end = channels.end.min(c + vectors * lanes);
         let last = end - c - (vectors - 1) * lanes;
         macro_rules! run {
-            ($vectors:literal) => {
+            ($vectors:expr) => {
                 // SAFETY: the caller's.
                 unsafe {
-                    downwards::<A, S, $vectors, ASK>(simd, columns, rows, c, last, &mut ahead, to);
+                    downwards::<A, S, { $vectors }, ASK>(
+                        simd, columns, rows, c, last, &mut ahead, to,
+                    );
                 }
             };
         }
         match vectors {
-            1 => run!(1),
-            2 => run!(2),
-            3 => run!(3),
-            _ => run!(4),
+            RUN => run!(RUN),
+            2 if !ASK => run!(2),
+            _ => run!(1),
         }
         c = end;
     }
