@@ -6,9 +6,11 @@ use bn_core::{Element, passes};
 
 use super::sums::pass_of;
 use super::table::{LoadLanes, Table, period};
-use super::{AHEAD, RowByRow, T0, piece, until_aligned};
+use super::{AHEAD, RowByRow, T0, bits_are_dense, piece, until_aligned};
 use crate::channels_first::{Given, Taken};
-use crate::run::{Pass, Stage, Through, each_vector, gradient, load, passed, store, store_as};
+use crate::run::{
+    BitStream, Pass, Stage, Through, each_vector, gradient, load, passed, store, store_as,
+};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Real, Simd, Vector};
 use crate::tile::{Cut, Tile};
@@ -150,7 +152,8 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Kernel for Apply<'_, A, P
         let all = 0..channels;
         let Taken { dx, dresidual, .. } = self.taken;
         let direct = |at| dresidual.map_or(core::ptr::null_mut(), |dresidual| dresidual.at(at));
-        let by_rows = matches!(self.given.through, Through::Bits(_)) || self.taken.mask.is_some();
+        let has_gaps = matches!(self.given.through, Through::Bits(_)) && !bits_are_dense(channels);
+        let by_rows = has_gaps || self.taken.mask.is_some();
         if PLAIN || !by_rows {
             return self.flat(simd, rows.start * channels, rows.end * channels);
         }
@@ -208,6 +211,7 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Kernel for Apply<'_, A, P
 
 impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREAM> {
     /// Elements from `at`, where a row begins, to `end`, as if all rows were one: a vector may lie in two.
+    /// So must their bits be, where there are any.
     #[inline(always)]
     fn flat<S: Simd>(&self, simd: S, mut at: usize, end: usize) {
         let (channels, lanes) = (self.cut.problem.channels(), A::Vec::<S>::LANES);
@@ -216,11 +220,15 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
         // By value: behind references pointers are read again for every vector, for stores might have
         // changed them.
         let table = self.table.lanes;
+        let mut bits = BitStream::new(match self.given.through {
+            Through::Bits(bits) => bits.at(at / 8),
+            _ => core::ptr::null_mut(),
+        });
         if STREAM {
             let head = until_aligned::<A, S>(self.taken.dx.at(at)).min(end - at);
             if head > 0 {
                 // SAFETY: values of the tile; so below.
-                unsafe { self.vector::<S, false>(simd, table, at, first, head) };
+                unsafe { self.vector::<S, false>(simd, table, &mut bits, at, first, head) };
                 (at, c) = (at + head, head);
             }
         }
@@ -233,7 +241,9 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
                     simd.prefetch(x.at(ahead).cast());
                 }
                 // SAFETY: the same, aligned where stores bypass the cache.
-                unsafe { self.vector::<S, STREAM>(simd, table, at, first + c, lanes) };
+                unsafe {
+                    self.vector::<S, STREAM>(simd, table, &mut bits, at, first + c, lanes);
+                }
                 (at, c) = (at + lanes, c + lanes);
             }
             if c >= period {
@@ -242,7 +252,7 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
         }
         if at < end {
             // SAFETY: the same.
-            unsafe { self.vector::<S, false>(simd, table, at, first + c, end - at) };
+            unsafe { self.vector::<S, false>(simd, table, &mut bits, at, first + c, end - at) };
         }
         if STREAM {
             simd.fence();
@@ -252,12 +262,13 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
     /// # Safety
     ///
     /// The tile has `count` values from `at` on, whose coefficients lie at `k`. For `TO_MEMORY` a whole
-    /// vector, aligned.
+    /// vector, aligned. The next of the bits is that of `at`.
     #[inline(always)]
     unsafe fn vector<S: Simd, const TO_MEMORY: bool>(
         &self,
         simd: S,
         table: [Shared<A::Scalar>; 5],
+        bits: &mut BitStream,
         at: usize,
         k: usize,
         count: usize,
@@ -274,6 +285,10 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
             // SAFETY: the same.
             let y = unsafe { load::<A, S>(simd, y.at(at), count) };
             dy = dy.keep(y.not_below(A::Vec::<S>::splat(simd, A::Scalar::of(0.0))));
+        }
+        if !PLAIN && bits.is_some() {
+            // SAFETY: the same, of the tile's bits.
+            dy = dy.keep(unsafe { bits.pull::<A::Vec<S>>(count) });
         }
         let x = match self.given.x {
             // SAFETY: the same.

@@ -26,6 +26,12 @@ fn until_aligned<A: Access, S: Simd>(to: *const A::Stored) -> usize {
     (bytes - to.addr() % bytes) % bytes / size_of::<A::Stored>()
 }
 
+/// Whether the activation bits of consecutive rows follow each other without a gap.
+#[inline(always)]
+const fn bits_are_dense(channels: usize) -> bool {
+    channels.is_multiple_of(8)
+}
+
 /// Channels of a row that fit into a stage; a multiple of 64.
 fn piece<T>(channels: usize) -> usize {
     channels.min(Stage::BYTES / size_of::<T>())

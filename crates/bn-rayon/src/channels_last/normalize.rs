@@ -5,10 +5,10 @@ use core::ops::Range;
 use bn_core::{Element, passes, relu};
 
 use super::table::{LoadLanes, Table, period};
-use super::{AHEAD, RowByRow, T0, piece, until_aligned};
-use crate::run::{End, Finish, Stage, each_vector, finish, load, store, store_as};
+use super::{AHEAD, RowByRow, T0, bits_are_dense, piece, until_aligned};
+use crate::run::{BitStream, End, Finish, Stage, each_vector, finish, load, store, store_as};
 use crate::shared::Shared;
-use crate::simd::{Access, Kernel, Simd, Vector};
+use crate::simd::{Access, Kernel, Real, Simd, Vector};
 use crate::tile::{Cut, Tile};
 
 /// y of a tile, all channels.
@@ -82,7 +82,7 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Kernel
         let rows = self.cut.rows(&self.tile);
         let all = 0..channels;
         let y = self.io.1;
-        if !FINISH || self.finish.bits.is_none() {
+        if !FINISH || self.finish.bits.is_none() || bits_are_dense(channels) {
             return self.flat(simd, rows.start * channels, rows.end * channels);
         }
         if !STREAM {
@@ -195,6 +195,7 @@ impl<A: Access> Normalize<'_, A, true, false> {
 
 impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH, STREAM> {
     /// Elements from `at`, where a row begins, to `end`, as if all rows were one: a vector may lie in two.
+    /// So must their bits be, where there are any.
     #[inline(always)]
     fn flat<S: Simd>(&self, simd: S, mut at: usize, end: usize) {
         let (channels, lanes) = (self.cut.problem.channels(), A::Vec::<S>::LANES);
@@ -202,12 +203,14 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
         let (period, mut c) = (period(channels), 0);
         // By value: behind references pointers are read again for every vector, for stores might have
         // changed them.
-        let table = self.table.lanes;
+        let (table, finish) = (self.table.lanes, self.finish);
+        let mut bits =
+            BitStream::new(finish.bits.map_or(core::ptr::null_mut(), |bits| bits.at(at / 8)));
         if STREAM {
             let head = until_aligned::<A, S>(self.io.1.at(at)).min(end - at);
             if head > 0 {
                 // SAFETY: values of the tile; so below.
-                unsafe { self.vector::<S, false>(simd, table, at, first, head) };
+                unsafe { self.vector::<S, false>(simd, table, finish, &mut bits, at, first, head) };
                 (at, c) = (at + head, head);
             }
         }
@@ -216,7 +219,9 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
             for _ in 0..vectors {
                 simd.prefetch(self.io.0.at(at + AHEAD / size_of::<A::Stored>()).cast());
                 // SAFETY: the same, aligned where stores bypass the cache.
-                unsafe { self.vector::<S, STREAM>(simd, table, at, first + c, lanes) };
+                unsafe {
+                    self.vector::<S, STREAM>(simd, table, finish, &mut bits, at, first + c, lanes);
+                }
                 (at, c) = (at + lanes, c + lanes);
             }
             if c >= period {
@@ -225,7 +230,9 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
         }
         if at < end {
             // SAFETY: the same.
-            unsafe { self.vector::<S, false>(simd, table, at, first + c, end - at) };
+            unsafe {
+                self.vector::<S, false>(simd, table, finish, &mut bits, at, first + c, end - at);
+            }
         }
         if STREAM {
             simd.fence();
@@ -235,12 +242,15 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
     /// # Safety
     ///
     /// The tile has `count` values from `at` on, whose coefficients lie at `k`. For `TO_MEMORY` a whole
-    /// vector, aligned.
+    /// vector, aligned. The next of the bits is that of `at`.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "by value, as `flat` says")]
     unsafe fn vector<S: Simd, const TO_MEMORY: bool>(
         &self,
         simd: S,
         table: [Shared<A::Scalar>; 3],
+        finish: Finish<A::Stored>,
+        bits: &mut BitStream,
         at: usize,
         k: usize,
         count: usize,
@@ -255,12 +265,17 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
         let x = unsafe { load::<A, S>(simd, self.io.0.at(at), count) };
         let mut z = x.sub(k[0]).mul_add(k[1], k[2]);
         if FINISH {
-            if let Some(residual) = self.finish.residual {
+            if let Some(residual) = finish.residual {
                 // SAFETY: the same.
                 z = z.add(unsafe { load::<A, S>(simd, residual.at(at), count) });
             }
-            if self.finish.relu {
+            if finish.relu {
                 z = z.relu();
+            }
+            if bits.is_some() {
+                let threshold = A::Vec::<S>::splat(simd, A::Scalar::of(A::ROUNDS_TO_ZERO));
+                // SAFETY: the same; the bits of a tile are its own bytes.
+                unsafe { bits.push::<A::Vec<S>>(z.not_below(threshold), count) };
             }
         }
         // SAFETY: the same.
