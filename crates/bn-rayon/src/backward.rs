@@ -203,15 +203,21 @@ pub(crate) fn backward<A: Access>(
                     make.coefficients::<A::Scalar>(&problem, normalizer, statistic)
                 });
                 let table = &Table { lanes: table, wide: &wide };
-                let (cut, taken) = (&cut, make.taken);
+                let (cut, taken, abreast) = (&cut, make.taken, engine.tuning.abreast.is_some());
                 let plain = matches!(given.through, Through::Everything)
                     && given.x.is_some()
                     && taken.dresidual.is_none()
                     && taken.mask.is_none();
                 engine.by_parts(&plan, true, &|tile| {
                     if table.has_wide(tile.group, problem.channels()) {
-                        let apply =
-                            last::Apply::<A, false, false> { cut, tile, given, taken, table };
+                        let apply = last::Apply::<A, false, false> {
+                            cut,
+                            tile,
+                            given,
+                            taken,
+                            table,
+                            abreast,
+                        };
                         return engine.run_seldom(last::RowByRow(apply));
                     }
                     macro_rules! run {
@@ -222,6 +228,7 @@ pub(crate) fn backward<A: Access>(
                                 given,
                                 taken,
                                 table,
+                                abreast,
                             })
                         };
                     }

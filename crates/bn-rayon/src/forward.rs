@@ -446,14 +446,21 @@ fn write_last<A: Access>(
     stream: bool,
     tile: Tile,
 ) {
-    let (io, finish) = (apply.io, apply.finish);
+    let (io, finish, abreast) = (apply.io, apply.finish, engine.tuning.abreast.is_some());
     if table.has_wide(tile.group, cut.problem.channels()) {
-        let normalize = last::Normalize::<A, true, false> { cut, tile, io, finish, table };
+        let normalize = last::Normalize::<A, true, false> { cut, tile, io, finish, table, abreast };
         return engine.run_seldom(last::RowByRow(normalize));
     }
     macro_rules! run {
         ($finish:literal, $stream:literal) => {
-            engine.run(last::Normalize::<A, $finish, $stream> { cut, tile, io, finish, table })
+            engine.run(last::Normalize::<A, $finish, $stream> {
+                cut,
+                tile,
+                io,
+                finish,
+                table,
+                abreast,
+            })
         };
     }
     match (finish.is_some(), stream) {

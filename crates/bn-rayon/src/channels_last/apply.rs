@@ -4,14 +4,14 @@ use core::ops::Range;
 
 use bn_core::{Element, passes};
 
+use super::flat::{Flat, Rows};
 use super::sums::pass_of;
-use super::table::{LoadLanes, Table, period};
-use super::{AHEAD, RowByRow, T0, bits_are_dense, piece, until_aligned};
+use super::table::{LoadLanes, Table};
+use super::{RowByRow, T0, bits_are_dense, piece, until_aligned};
 use crate::channels_first::{Given, Taken};
 use crate::run::{
     BitStream, Pass, Stage, Through, each_vector, gradient, load, passed, store, store_as,
 };
-use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Real, Simd, Vector};
 use crate::tile::{Cut, Tile};
 
@@ -23,9 +23,18 @@ pub(crate) struct Apply<'a, A: Access, const PLAIN: bool, const STREAM: bool> {
     pub(crate) given: Given<A::Stored>,
     pub(crate) taken: Taken<A::Stored>,
     pub(crate) table: &'a Table<'a, A::Scalar, 5>,
+    /// Whether runs of rows go side by side.
+    pub(crate) abreast: bool,
 }
 
 impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREAM> {
+    #[inline(always)]
+    fn rows_of(&self) -> Rows<A::Scalar, 5> {
+        let channels = self.cut.problem.channels();
+        let first = self.table.first(self.tile.group, channels);
+        Rows { table: self.table.lanes, first, channels, abreast: self.abreast }
+    }
+
     /// `R` rows from row `r`, channels `piece`, into rows that follow each other.
     ///
     /// # Safety
@@ -155,7 +164,8 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Kernel for Apply<'_, A, P
         let has_gaps = matches!(self.given.through, Through::Bits(_)) && !bits_are_dense(channels);
         let by_rows = has_gaps || self.taken.mask.is_some();
         if PLAIN || !by_rows {
-            return self.flat(simd, rows.start * channels, rows.end * channels);
+            // SAFETY: the tile's rows.
+            return unsafe { self.rows_of().write::<A, S, STREAM>(simd, &self, rows) };
         }
         if !STREAM {
             let mut r = rows.start;
@@ -209,76 +219,16 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Kernel for Apply<'_, A, P
     }
 }
 
-impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREAM> {
-    /// Elements from `at`, where a row begins, to `end`, as if all rows were one: a vector may lie in two.
-    /// So must their bits be, where there are any.
+impl<A: Access, const PLAIN: bool, const STREAM: bool> Flat<A, 5> for Apply<'_, A, PLAIN, STREAM> {
     #[inline(always)]
-    fn flat<S: Simd>(&self, simd: S, mut at: usize, end: usize) {
-        let (channels, lanes) = (self.cut.problem.channels(), A::Vec::<S>::LANES);
-        let first = self.table.first(self.tile.group, channels);
-        let (period, mut c) = (period(channels), 0);
-        // By value: behind references pointers are read again for every vector, for stores might have
-        // changed them.
-        let table = self.table.lanes;
-        let mut bits = BitStream::new(match self.given.through {
-            Through::Bits(bits) => bits.at(at / 8),
-            _ => core::ptr::null_mut(),
-        });
-        if STREAM {
-            let head = until_aligned::<A, S>(self.taken.dx.at(at)).min(end - at);
-            if head > 0 {
-                // SAFETY: values of the tile; so below.
-                unsafe { self.vector::<S, false>(simd, table, &mut bits, at, first, head) };
-                (at, c) = (at + head, head);
-            }
-        }
-        while at + lanes <= end {
-            let vectors = (period - c).div_ceil(lanes).min((end - at) / lanes);
-            for _ in 0..vectors {
-                let ahead = at + AHEAD / size_of::<A::Stored>();
-                simd.prefetch(self.given.dy.at(ahead).cast());
-                if let Some(x) = self.given.x {
-                    simd.prefetch(x.at(ahead).cast());
-                }
-                // SAFETY: the same, aligned where stores bypass the cache.
-                unsafe {
-                    self.vector::<S, STREAM>(simd, table, &mut bits, at, first + c, lanes);
-                }
-                (at, c) = (at + lanes, c + lanes);
-            }
-            if c >= period {
-                c -= period;
-            }
-        }
-        if at < end {
-            // SAFETY: the same.
-            unsafe { self.vector::<S, false>(simd, table, &mut bits, at, first + c, end - at) };
-        }
-        if STREAM {
-            simd.fence();
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The tile has `count` values from `at` on, whose coefficients lie at `k`. For `TO_MEMORY` a whole
-    /// vector, aligned. The next of the bits is that of `at`.
-    #[inline(always)]
-    unsafe fn vector<S: Simd, const TO_MEMORY: bool>(
+    unsafe fn write<S: Simd, const TO_MEMORY: bool>(
         &self,
         simd: S,
-        table: [Shared<A::Scalar>; 5],
+        k: [A::Vec<S>; 5],
         bits: &mut BitStream,
         at: usize,
-        k: usize,
         count: usize,
     ) {
-        let place = k;
-        let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 5];
-        for (k, lanes) in k.iter_mut().zip(table) {
-            // SAFETY: a table has a vector of coefficients from every place of a channel on.
-            *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(place), A::Vec::<S>::LANES) };
-        }
         // SAFETY: the caller's, in this and all that follow.
         let mut dy = unsafe { load::<A, S>(simd, self.given.dy.at(at), count) };
         if !PLAIN && let Through::Output(y) = self.given.through {
@@ -309,5 +259,26 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
         }
         // SAFETY: the same.
         unsafe { store_as::<A, S, TO_MEMORY>(simd, dx, self.taken.dx.at(at), count) };
+    }
+
+    #[inline(always)]
+    fn place(&self, at: usize) -> *const A::Stored {
+        self.taken.dx.at(at)
+    }
+
+    #[inline(always)]
+    fn bits(&self, at: usize) -> BitStream {
+        BitStream::new(match self.given.through {
+            Through::Bits(bits) => bits.at(at / 8),
+            _ => core::ptr::null_mut(),
+        })
+    }
+
+    #[inline(always)]
+    fn ask<S: Simd>(&self, simd: S, at: usize) {
+        simd.prefetch(self.given.dy.at(at).cast());
+        if let Some(x) = self.given.x {
+            simd.prefetch(x.at(at).cast());
+        }
     }
 }

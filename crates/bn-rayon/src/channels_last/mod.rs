@@ -1,6 +1,7 @@
 //! Tiles of channels-last tensors: rows of one value per channel, so lanes are channels.
 
 mod apply;
+mod flat;
 mod normalize;
 mod sums;
 mod table;

@@ -4,8 +4,9 @@ use core::ops::Range;
 
 use bn_core::{Element, passes, relu};
 
-use super::table::{LoadLanes, Table, period};
-use super::{AHEAD, RowByRow, T0, bits_are_dense, piece, until_aligned};
+use super::flat::{Flat, Rows};
+use super::table::{LoadLanes, Table};
+use super::{RowByRow, T0, bits_are_dense, piece};
 use crate::run::{BitStream, End, Finish, Stage, each_vector, finish, load, store, store_as};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Real, Simd, Vector};
@@ -18,9 +19,18 @@ pub(crate) struct Normalize<'a, A: Access, const FINISH: bool, const STREAM: boo
     pub(crate) io: (Shared<A::Stored>, Shared<A::Stored>),
     pub(crate) finish: Finish<A::Stored>,
     pub(crate) table: &'a Table<'a, A::Scalar, 3>,
+    /// Whether runs of rows go side by side.
+    pub(crate) abreast: bool,
 }
 
 impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH, STREAM> {
+    #[inline(always)]
+    fn rows_of(&self) -> Rows<A::Scalar, 3> {
+        let channels = self.cut.problem.channels();
+        let first = self.table.first(self.tile.group, channels);
+        Rows { table: self.table.lanes, first, channels, abreast: self.abreast }
+    }
+
     /// `R` rows from row `r` into `out`, whose rows follow each other, channels `piece`.
     ///
     /// # Safety
@@ -83,7 +93,8 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Kernel
         let all = 0..channels;
         let y = self.io.1;
         if !FINISH || self.finish.bits.is_none() || bits_are_dense(channels) {
-            return self.flat(simd, rows.start * channels, rows.end * channels);
+            // SAFETY: the tile's rows.
+            return unsafe { self.rows_of().write::<A, S, STREAM>(simd, &self, rows) };
         }
         if !STREAM {
             let mut r = rows.start;
@@ -193,83 +204,27 @@ impl<A: Access> Normalize<'_, A, true, false> {
     }
 }
 
-impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH, STREAM> {
-    /// Elements from `at`, where a row begins, to `end`, as if all rows were one: a vector may lie in two.
-    /// So must their bits be, where there are any.
+impl<A: Access, const FINISH: bool, const STREAM: bool> Flat<A, 3>
+    for Normalize<'_, A, FINISH, STREAM>
+{
     #[inline(always)]
-    fn flat<S: Simd>(&self, simd: S, mut at: usize, end: usize) {
-        let (channels, lanes) = (self.cut.problem.channels(), A::Vec::<S>::LANES);
-        let first = self.table.first(self.tile.group, channels);
-        let (period, mut c) = (period(channels), 0);
-        // By value: behind references pointers are read again for every vector, for stores might have
-        // changed them.
-        let (table, finish) = (self.table.lanes, self.finish);
-        let mut bits =
-            BitStream::new(finish.bits.map_or(core::ptr::null_mut(), |bits| bits.at(at / 8)));
-        if STREAM {
-            let head = until_aligned::<A, S>(self.io.1.at(at)).min(end - at);
-            if head > 0 {
-                // SAFETY: values of the tile; so below.
-                unsafe { self.vector::<S, false>(simd, table, finish, &mut bits, at, first, head) };
-                (at, c) = (at + head, head);
-            }
-        }
-        while at + lanes <= end {
-            let vectors = (period - c).div_ceil(lanes).min((end - at) / lanes);
-            for _ in 0..vectors {
-                simd.prefetch(self.io.0.at(at + AHEAD / size_of::<A::Stored>()).cast());
-                // SAFETY: the same, aligned where stores bypass the cache.
-                unsafe {
-                    self.vector::<S, STREAM>(simd, table, finish, &mut bits, at, first + c, lanes);
-                }
-                (at, c) = (at + lanes, c + lanes);
-            }
-            if c >= period {
-                c -= period;
-            }
-        }
-        if at < end {
-            // SAFETY: the same.
-            unsafe {
-                self.vector::<S, false>(simd, table, finish, &mut bits, at, first + c, end - at);
-            }
-        }
-        if STREAM {
-            simd.fence();
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The tile has `count` values from `at` on, whose coefficients lie at `k`. For `TO_MEMORY` a whole
-    /// vector, aligned. The next of the bits is that of `at`.
-    #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "by value, as `flat` says")]
-    unsafe fn vector<S: Simd, const TO_MEMORY: bool>(
+    unsafe fn write<S: Simd, const TO_MEMORY: bool>(
         &self,
         simd: S,
-        table: [Shared<A::Scalar>; 3],
-        finish: Finish<A::Stored>,
+        k: [A::Vec<S>; 3],
         bits: &mut BitStream,
         at: usize,
-        k: usize,
         count: usize,
     ) {
-        let place = k;
-        let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 3];
-        for (k, lanes) in k.iter_mut().zip(table) {
-            // SAFETY: a table has a vector of coefficients from every place of a channel on.
-            *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(place), A::Vec::<S>::LANES) };
-        }
         // SAFETY: the caller's, in this and all that follow.
         let x = unsafe { load::<A, S>(simd, self.io.0.at(at), count) };
         let mut z = x.sub(k[0]).mul_add(k[1], k[2]);
         if FINISH {
-            if let Some(residual) = finish.residual {
+            if let Some(residual) = self.finish.residual {
                 // SAFETY: the same.
                 z = z.add(unsafe { load::<A, S>(simd, residual.at(at), count) });
             }
-            if finish.relu {
+            if self.finish.relu {
                 z = z.relu();
             }
             if bits.is_some() {
@@ -280,5 +235,20 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
         }
         // SAFETY: the same.
         unsafe { store_as::<A, S, TO_MEMORY>(simd, z, self.io.1.at(at), count) };
+    }
+
+    #[inline(always)]
+    fn place(&self, at: usize) -> *const A::Stored {
+        self.io.1.at(at)
+    }
+
+    #[inline(always)]
+    fn bits(&self, at: usize) -> BitStream {
+        BitStream::new(self.finish.bits.map_or(core::ptr::null_mut(), |bits| bits.at(at / 8)))
+    }
+
+    #[inline(always)]
+    fn ask<S: Simd>(&self, simd: S, at: usize) {
+        simd.prefetch(self.io.0.at(at).cast());
     }
 }
