@@ -94,7 +94,7 @@ impl<A: Access, Q: Sum<A>> SumRows<'_, A, Q> {
         }
     }
 
-    /// The same, block by block for whoever asks.
+    /// The sums on their way, block by block for whoever asks.
     #[inline(always)]
     pub(super) fn begin<'s, S: Simd, const MOST: usize>(
         &'s self,
