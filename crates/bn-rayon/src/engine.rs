@@ -22,6 +22,9 @@ use crate::workspace::Workspaces;
 /// cache.
 const LONG_STRIP: usize = 64 << 10;
 
+/// A page of memory.
+const PAGE: usize = 4 << 10;
+
 /// The same in tensors that are in a cache: statistics are settled eight at a time, which gains more than to
 /// find a row of 56×56 in the first-level cache when it is written.
 const NEAR_STRIP: usize = 128 << 10;
@@ -148,8 +151,9 @@ impl Engine {
                 } else if short {
                     self.tuning.short_strip
                 } else if both {
-                    // A unit beyond that leaves the last-level cache before it is written.
-                    self.tuning.strip.min(self.cache / 8 / problem.group_batch())
+                    // A unit beyond that leaves the last-level cache before it is written. In a batch of
+                    // thousands it does so anyway, and strips should be no shorter than a page.
+                    self.tuning.strip.min((self.cache / 8 / problem.group_batch()).max(PAGE))
                 } else {
                     LONG_STRIP
                 };

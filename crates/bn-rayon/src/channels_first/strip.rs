@@ -79,9 +79,7 @@ where
     fn run<S: Simd>(self, simd: S) {
         match self.walk {
             // For no other stores: it would be code for little.
-            Some(Tuning { abreast: Some(turn), .. })
-                if STREAM && W::ABREAST && self.is_even::<S>() =>
-            {
+            Some(Tuning { abreast: Some(turn), .. }) if STREAM && W::ABREAST => {
                 self.strips::<S, ABREAST>(simd, turn);
             }
             walk => self.strips::<S, 1>(simd, walk.map_or(usize::MAX, |walk| walk.turn)),
@@ -98,17 +96,7 @@ where
     Q: Sum<A>,
     W: Output<A, N>,
 {
-    /// Whether every strip can be written in whole vectors from its beginning on.
-    #[inline(always)]
-    fn is_even<S: Simd>(&self) -> bool {
-        let (Span { tile, strips }, output) = &self.write;
-        let first = row_of(self.cut, tile, strips.start, tile.channels.start).element;
-        let bytes = A::Vec::<S>::LANES * size_of::<A::Stored>();
-        self.cut.is_even() && output.place(first).addr().is_multiple_of(bytes)
-    }
-
-    /// At most so many strips side by side, in turns of so many bytes. More than one only where that
-    /// [`Step::is_even`], and rows are long.
+    /// At most so many strips side by side, in turns of so many bytes; more than one only where rows are long.
     #[inline(always)]
     fn strips<S: Simd, const MOST: usize>(&self, simd: S, turn: usize) {
         let mut space = MaybeUninit::uninit();
@@ -278,29 +266,27 @@ where
         }
     }
 
-    /// At the strip's first whole line, where stores bypass the cache.
+    /// In the strip's first row; with coefficients that are spread out at its first whole line, where stores
+    /// bypass the cache.
     #[inline(always)]
     fn begun(mut self, simd: S) -> Self {
         if self.spread.is_null() {
             self.begin_row(simd);
-        }
-        if MOST == 1
-            && STREAM
-            && let Some(output) = self.output
-        {
-            let bytes = Self::LANES * size_of::<A::Stored>();
-            let misaligned = output.place(self.at).addr() % bytes;
-            if misaligned > 0 {
-                let head = (bytes - misaligned) / size_of::<A::Stored>();
-                let head = head.min(self.end - self.at);
-                if self.spread.is_null() {
-                    self.across(simd, head);
-                } else {
-                    self.flat::<false>(simd, output, 1, head);
-                }
+        } else if let Some(output) = self.output {
+            let head = self.head(output).min(self.end - self.at);
+            if MOST == 1 && head > 0 {
+                self.flat::<false>(simd, output, 1, head);
             }
         }
         self
+    }
+
+    /// How many values lie before the next whole line, where stores bypass the cache.
+    #[inline(always)]
+    fn head(&self, output: W) -> usize {
+        let bytes = Self::LANES * size_of::<A::Stored>();
+        let misaligned = if STREAM { output.place(self.at).addr() % bytes } else { 0 };
+        if misaligned > 0 { (bytes - misaligned) / size_of::<A::Stored>() } else { 0 }
     }
 
     /// How many strips there are: a constant where it can be one.
@@ -338,9 +324,12 @@ where
             return;
         }
         while vectors > 0 && self.at < self.end {
-            let whole = vectors.min((self.row_end - self.at) / Self::LANES);
+            let head = self.head(output);
+            let whole =
+                if head > 0 { 0 } else { vectors.min((self.row_end - self.at) / Self::LANES) };
             if whole == 0 {
-                self.across(simd, Self::LANES.min(self.end - self.at));
+                let count = if head > 0 { head } else { Self::LANES };
+                self.across(simd, count.min(self.end - self.at));
                 vectors -= 1;
                 continue;
             }
