@@ -21,12 +21,41 @@ enum Kind {
 }
 
 /// Something to run on a level.
-pub(crate) trait Kernel {
+///
+/// The functions that are compiled for an instruction set stand here, and not beside [`Level::run`]: so the code of a
+/// kernel belongs to the kernel's module, and the compiler makes that of several at once.
+pub(crate) trait Kernel: Sized {
     /// Whether it stores past the cache. The portable level has no such stores, and no code for them.
     const STREAMS: bool = false;
 
     /// Runs it. Inlined into a function that is compiled for the level.
     fn run<S: Simd>(self, simd: S);
+
+    /// # Safety
+    ///
+    /// The CPU has these features.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+    unsafe fn on_avx512(self) {
+        // SAFETY: the caller's.
+        self.run(unsafe { Avx512::new() });
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has these features.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn on_avx2(self) {
+        // SAFETY: the caller's.
+        self.run(unsafe { Avx2::new() });
+    }
+
+    /// With lanes as arrays, where the CPU needs nothing.
+    #[inline(never)]
+    fn on_arrays<const FUSED: bool>(self) {
+        self.run(Portable::<FUSED>);
+    }
 }
 
 impl Level {
@@ -81,14 +110,14 @@ impl Level {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is made only where the CPU has its features.
-            Kind::Avx512 => unsafe { avx512(kernel) },
+            Kind::Avx512 => unsafe { kernel.on_avx512() },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is made only where the CPU has its features.
-            Kind::Avx2 => unsafe { avx2(kernel) },
+            Kind::Avx2 => unsafe { kernel.on_avx2() },
             _ if K::STREAMS => unreachable!("nobody asks for stores that the level lacks"),
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon => kernel.run(Portable::<true>),
-            _ => kernel.run(Portable::<false>),
+            Kind::Neon => kernel.on_arrays::<true>(),
+            _ => kernel.on_arrays::<false>(),
         }
     }
 
@@ -98,10 +127,10 @@ impl Level {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is made only where the CPU has its features, and AVX-512 only with AVX2.
-            Kind::Avx512 | Kind::Avx2 => unsafe { avx2(kernel) },
+            Kind::Avx512 | Kind::Avx2 => unsafe { kernel.on_avx2() },
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon => kernel.run(Portable::<true>),
-            _ => kernel.run(Portable::<false>),
+            Kind::Neon => kernel.on_arrays::<true>(),
+            _ => kernel.on_arrays::<false>(),
         }
     }
 }
@@ -144,24 +173,4 @@ impl Kind {
             Self::Portable => true,
         }
     }
-}
-
-/// # Safety
-///
-/// The CPU has these features.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn avx512<K: Kernel>(kernel: K) {
-    // SAFETY: the caller's.
-    kernel.run(unsafe { Avx512::new() });
-}
-
-/// # Safety
-///
-/// The CPU has these features.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2<K: Kernel>(kernel: K) {
-    // SAFETY: the caller's.
-    kernel.run(unsafe { Avx2::new() });
 }
