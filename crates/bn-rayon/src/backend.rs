@@ -370,51 +370,96 @@ mod tests {
     use super::*;
     use crate::tuning::{GENERAL, ZEN5};
 
-    /// Everything that training and backward with ReLU write, as bits.
-    fn written(backend: &RayonBackend, problem: Problem) -> [Vec<u64>; 7] {
-        let value = |i: usize| (i.wrapping_mul(2_654_435_761) % 1021) as f32 / 256.0 - 1.5;
-        let x: Vec<f32> = (0..problem.elements()).map(value).collect();
-        let (mut y, mut bits) = (vec![0.0; x.len()], vec![0; problem.bits_len()]);
+    /// Everything that training and backward with ReLU write. Numbers as `f64`, in which each has its own bits;
+    /// outputs `offset` values behind where the allocator puts them, and over their inputs where `in_place`.
+    fn written<T: Element>(
+        backend: &RayonBackend,
+        problem: Problem,
+        offset: usize,
+        in_place: bool,
+    ) -> [Vec<u64>; 7] {
+        let len = problem.elements();
+        let value =
+            |i: usize| T::from_f64((i.wrapping_mul(2_654_435_761) % 1021) as f64 / 256.0 - 1.5);
+        let x: Vec<T> = (0..len).map(value).collect();
+        let dy: Vec<T> = (0..len).map(|i| value(i + 77)).collect();
+        let behind = |input: &[T]| {
+            let mut output = vec![T::default(); offset + len];
+            output[offset..].copy_from_slice(input);
+            output
+        };
+        let (mut y, mut dx, mut bits) = (behind(&x), behind(&dy), vec![0; problem.bits_len()]);
         let [mut mean, mut inv_std] = [(); 2].map(|()| vec![0.0; problem.statistics()]);
         let saved = SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] };
-        let mut forward = ForwardTraining::new(problem, InOut::new(&x[..], &mut y[..]), saved);
+        let io = if in_place {
+            InOut::InPlace(&mut y[offset..])
+        } else {
+            InOut::new(&x[..], &mut y[offset..])
+        };
+        let mut forward = ForwardTraining::new(problem, io, saved);
         forward.epilogue = Epilogue::Relu { bits: Some(&mut bits[..]) };
         backend.forward_training(forward.check().unwrap()).unwrap();
-        let dy: Vec<f32> = (0..x.len()).map(|i| value(i + 77)).collect();
-        let mut dx = vec![0.0; x.len()];
-        let [mut dgamma, mut dbeta] = [(); 2].map(|()| vec![0.0; problem.channels()]);
-        let io = InOut::new(&dy[..], &mut dx[..]);
+        let [mut dgamma, mut dbeta] =
+            [(); 2].map(|()| vec![T::Param::default(); problem.channels()]);
+        let io = if in_place {
+            InOut::InPlace(&mut dx[offset..])
+        } else {
+            InOut::new(&dy[..], &mut dx[offset..])
+        };
         let saved = SavedTensor::Input(&x[..]);
         let mut backward = Backward::new(problem, io, saved, &mean[..], &inv_std[..]);
         backward.gate = Gate::Bits(&bits[..]);
         (backward.dgamma, backward.dbeta) = (Some(&mut dgamma[..]), Some(&mut dbeta[..]));
         backend.backward(backward.check().unwrap()).unwrap();
-        let single = |values: Vec<f32>| values.iter().map(|v| u64::from(v.to_bits())).collect();
-        let double = |values: Vec<f64>| values.iter().map(|v| v.to_bits()).collect();
         let bits = bits.into_iter().map(u64::from).collect();
-        [single(y), bits, double(mean), double(inv_std), single(dx), single(dgamma), single(dbeta)]
+        let (y, dx) = (numbers(&y[offset..]), numbers(&dx[offset..]));
+        [y, bits, numbers(&mean), numbers(&inv_std), dx, numbers(&dgamma), numbers(&dbeta)]
+    }
+
+    fn numbers<T: Element>(values: &[T]) -> Vec<u64> {
+        values.iter().map(|value| value.to_f64().to_bits()).collect()
+    }
+
+    /// Every way of walking a problem against the first one.
+    fn compare<T: Element>(problem: Problem) {
+        let mut first: Option<[Vec<u64>; 7]> = None;
+        for (threads, tuning, cache) in [
+            (1, GENERAL, 1 << 20),
+            (1, ZEN5, 1 << 20),
+            (3, GENERAL, 1 << 20),
+            (3, ZEN5, 1 << 30),
+            (1, GENERAL, 1 << 30),
+        ] {
+            let mut backend = RayonBackend::with_threads(threads).unwrap().with_cache(cache);
+            backend.engine.tuning = tuning;
+            for (offset, in_place) in [(0, false), (1, false), (3, true)] {
+                let these = written::<T>(&backend, problem, offset, in_place);
+                let first = first.get_or_insert_with(|| these.clone());
+                let how = format!("{threads} threads, {tuning:?}, cache of {cache}");
+                assert!(*first == these, "{problem:?}, {how}, {offset} behind, {in_place}");
+            }
+        }
     }
 
     #[test]
     fn how_memory_is_walked_changes_no_bit() {
-        // Beyond what counts as near, with strips that go side by side and with some that do not: parts of
-        // several strips, samples that are no multiple of four, rows that are no multiple of a vector or cut.
-        for dims in [[9, 64, 33, 33], [7, 5, 150, 151], [18, 16, 56, 56], [3, 2, 600, 301]] {
-            let problem = Problem::new(&dims, Layout::ChannelsFirst).unwrap();
-            let mut first: Option<[Vec<u64>; 7]> = None;
-            for threads in [1, 3] {
-                for tuning in [GENERAL, ZEN5] {
-                    for cache in [1 << 20, 1 << 30] {
-                        let mut backend =
-                            RayonBackend::with_threads(threads).unwrap().with_cache(cache);
-                        backend.engine.tuning = tuning;
-                        let these = written(&backend, problem);
-                        let same = first.as_ref().is_none_or(|first| *first == these);
-                        assert!(same, "{dims:?}, {threads} threads, {tuning:?}, {cache}");
-                        first.get_or_insert(these);
-                    }
-                }
-            }
+        // Beyond what counts as near, with strips and runs that go side by side and with some that do not: parts
+        // of several strips, samples that are no multiple of four, rows that are no multiple of a vector or cut.
+        for dims in [[9, 64, 33, 33], [7, 5, 150, 151], [130, 16, 33, 33], [3, 2, 600, 301]] {
+            compare::<f32>(Problem::new(&dims, Layout::ChannelsFirst).unwrap());
+        }
+        for dims in [[9, 33, 33, 64], [130, 33, 33, 24], [3, 150, 151, 13]] {
+            compare::<f32>(Problem::new(&dims, Layout::ChannelsLast).unwrap());
+        }
+        let grouped = Problem::new(&[18, 16, 56, 56], Layout::ChannelsFirst).unwrap();
+        compare::<f32>(grouped.with_groups(3).unwrap());
+        for (dims, layout) in
+            [([18, 16, 66, 67], Layout::ChannelsFirst), ([18, 66, 67, 16], Layout::ChannelsLast)]
+        {
+            let problem = Problem::new(&dims, layout).unwrap();
+            compare::<bf16>(problem);
+            compare::<f16>(problem);
+            compare::<f64>(problem);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::channels_last::Table;
 use crate::engine::{Engine, Plan, Units};
 use crate::forward::{fold_parts, gather, lanes};
 use crate::run::{Through, load};
-use crate::settle::{BeginGradients, Channels, JudgeGradients, Means, Places, SettleBackward};
+use crate::settle::{BeginGradients, JudgeGradients, Means, Places, SettleBackward};
 use crate::shared::Shared;
 use crate::simd::{Access, Eight, Real, Simd, Vector, Wide};
 use crate::source::Numbers;
@@ -96,9 +96,7 @@ impl<T> MakeGradient<'_, T> {
         let (mean, factor) = normalizer.of(statistic);
         backward_coefficients::<R>(mean, mean_dy, mean_dy_xhat * factor, scale, factor)
     }
-}
 
-impl<T> MakeGradient<'_, T> {
     /// What [`backward_coefficients`] is told, of `count` channels of a group from `c` on, whose statistics
     /// begin at `at`.
     ///
@@ -209,34 +207,26 @@ pub(crate) fn backward<A: Access>(
                     && taken.dresidual.is_none()
                     && taken.mask.is_none();
                 engine.by_parts(&plan, true, &|tile| {
-                    if table.has_wide(tile.group, problem.channels()) {
-                        let apply = last::Apply::<A, false, false> {
-                            cut,
-                            tile,
-                            given,
-                            taken,
-                            table,
-                            abreast,
-                        };
-                        return engine.run_seldom(last::RowByRow(apply));
-                    }
-                    macro_rules! run {
+                    macro_rules! apply {
                         ($plain:literal, $stream:literal) => {
-                            engine.run(last::Apply::<A, $plain, $stream> {
+                            last::Apply::<A, $plain, $stream> {
                                 cut,
                                 tile,
                                 given,
                                 taken,
                                 table,
                                 abreast,
-                            })
+                            }
                         };
                     }
+                    if table.has_wide(tile.group, problem.channels()) {
+                        return engine.run_seldom(last::RowByRow(apply!(false, false)));
+                    }
                     match (plain, stream) {
-                        (false, false) => run!(false, false),
-                        (false, true) => run!(false, true),
-                        (true, false) => run!(true, false),
-                        (true, true) => run!(true, true),
+                        (false, false) => engine.run(apply!(false, false)),
+                        (false, true) => engine.run(apply!(false, true)),
+                        (true, false) => engine.run(apply!(true, false)),
+                        (true, true) => engine.run(apply!(true, true)),
                     }
                 });
             }
@@ -256,13 +246,6 @@ struct First<'a, A: Access> {
     stream: bool,
 }
 
-impl<A: Access> First<'_, A> {
-    fn channels(&self, unit: &Tile) -> Channels {
-        let all = self.plan.cut.problem.channels();
-        Channels { group: unit.group, range: unit.channels.clone(), all }
-    }
-}
-
 impl<A: Access> Units for First<'_, A> {
     fn sums(&self) -> bool {
         self.reducing.is_some()
@@ -274,7 +257,7 @@ impl<A: Access> Units for First<'_, A> {
 
     fn begin(&self, channels: &Tile) {
         if let Some(reducing) = &self.reducing {
-            reducing.begin(self.engine, self.channels(channels).statistics());
+            reducing.begin(self.engine, self.plan.cut.statistics(channels));
         }
     }
 
@@ -283,7 +266,7 @@ impl<A: Access> Units for First<'_, A> {
         let mut write = self.make.zip(write);
         if let Some((make, span)) = &write
             // SAFETY: a unit is settled before it is written.
-            && unsafe { self.to.any_wide(self.channels(&span.tile).statistics()) }
+            && unsafe { self.to.any_wide(self.plan.cut.statistics(&span.tile)) }
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 engine.run_seldom(first::Apply::<A, _> {
@@ -365,8 +348,9 @@ impl<A: Access> Units for First<'_, A> {
             reducing.settle(self.engine, self.plan, unit.group, unit.channels.clone());
         }
         let Some(make) = self.make else { return };
-        let (channels, normalizer, to) = (self.channels(unit), self.normalizer, self.to);
-        self.engine.run(SettleBackward { channels, make, normalizer, to });
+        let (cut, tile) = (&self.plan.cut, unit.clone());
+        let (normalizer, to) = (self.normalizer, self.to);
+        self.engine.run(SettleBackward { cut, tile, make, normalizer, to });
     }
 }
 
@@ -419,8 +403,8 @@ impl<T: bn_core::Element, R: Real> Reducing<'_, T, R> {
         let groups = if last { 0..problem.groups() } else { group..group + 1 };
         let count = problem.count() as f64;
         for group in groups {
-            let (range, all) = (channels.clone(), problem.channels());
-            let statistics = Channels { group, range, all }.statistics();
+            let tile = Tile { group, channels: channels.clone(), part: 0 };
+            let statistics = plan.cut.statistics(&tile);
             fold_parts(&plan.cut, self.sums, statistics.clone());
             let (sums, normalizer, to) = (self.sums, self.normalizer, self.to);
             let again = (size_of::<R>() < 8).then_some(self.means.again);

@@ -22,15 +22,15 @@ use crate::workspace::Workspaces;
 /// cache.
 const LONG_STRIP: usize = 64 << 10;
 
-/// A page of memory.
-const PAGE: usize = 4 << 10;
-
 /// The same in tensors that are in a cache: statistics are settled eight at a time, which gains more than to
 /// find a row of 56×56 in the first-level cache when it is written.
 const NEAR_STRIP: usize = 128 << 10;
 
 /// Bytes of one operand that such a unit has at most, so that the second-level cache holds it.
 const NEAR_UNIT: usize = 256 << 10;
+
+/// A page of memory.
+const PAGE: usize = 4 << 10;
 
 /// How many bytes ahead of short rows that are only written memory is asked for.
 const SHORT_AHEAD: usize = 4096;
@@ -87,8 +87,8 @@ impl Plan {
         self.far.then_some(self.tuning)
     }
 
-    /// How many bytes ahead of what is written memory is asked for. Long rows are read in order, which the processor follows by itself;
-    /// with short ones the unit is asked for that is summed after the next.
+    /// How many bytes ahead of what is written memory is asked for. Long rows are read in order, which the
+    /// processor follows by itself; with short ones the unit is asked for that is summed after the next.
     pub(crate) fn ahead_of_writes(&self, summed: bool) -> usize {
         let problem = &self.cut.problem;
         if !self.far || problem.spatial() > SHORT_ROW {

@@ -13,7 +13,7 @@ use crate::channels_first::sums::SumRows;
 use crate::channels_last::Table;
 use crate::engine::{Engine, Plan, Units};
 use crate::run::Finish;
-use crate::settle::{Channels, Judge, Places, SettleForward};
+use crate::settle::{Judge, Places, SettleForward};
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Wide};
 use crate::source::Affine;
@@ -143,13 +143,6 @@ struct First<'a, A: Access> {
     stream: bool,
 }
 
-impl<A: Access> First<'_, A> {
-    fn channels(&self, unit: &Tile) -> Channels {
-        let all = self.plan.cut.problem.channels();
-        Channels { group: unit.group, range: unit.channels.clone(), all }
-    }
-}
-
 impl<A: Access> Units for First<'_, A> {
     fn sums(&self) -> bool {
         self.taking.is_some()
@@ -163,7 +156,7 @@ impl<A: Access> Units for First<'_, A> {
         let cut = &self.plan.cut;
         match &self.taking {
             Some(taking) if taking.moments.mask.is_some() => {
-                let statistics = self.channels(channels).statistics();
+                let statistics = self.plan.cut.statistics(channels);
                 statistics.for_each(|statistic| taking.begin(cut, statistic));
             }
             Some(taking) if !taking.are_few(cut) => {
@@ -202,7 +195,7 @@ impl<A: Access> Units for First<'_, A> {
         let mut write = self.apply.zip(write);
         if let Some((apply, span)) = &write
             // SAFETY: a unit is settled before it is written.
-            && unsafe { self.to.any_wide(self.channels(&span.tile).statistics()) }
+            && unsafe { self.to.any_wide(self.plan.cut.statistics(&span.tile)) }
         {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 engine.run_seldom(first::Normalize::<A, _> {
@@ -254,8 +247,9 @@ impl<A: Access> Units for First<'_, A> {
             taking.settle::<A>(self.engine, self.plan, unit.group, unit.channels.clone());
         }
         let Some(apply) = self.apply else { return };
-        let (channels, of, inv_std, to) = (self.channels(unit), apply.of, apply.inv_std, self.to);
-        self.engine.run(SettleForward { channels, of, inv_std, to });
+        let (cut, tile) = (&self.plan.cut, unit.clone());
+        let (of, inv_std, to) = (apply.of, apply.inv_std, self.to);
+        self.engine.run(SettleForward { cut, tile, of, inv_std, to });
     }
 }
 
@@ -359,24 +353,15 @@ impl<T: bn_core::Element, R: Real> Taking<'_, T, R> {
             Layout::ChannelsLast => 0..problem.groups(),
         };
         for group in groups {
-            let (range, all) = (channels.clone(), problem.channels());
-            let statistics = Channels { group, range, all }.statistics();
+            let tile = Tile { group, channels: channels.clone(), part: 0 };
+            let statistics = plan.cut.statistics(&tile);
             fold_parts(&plan.cut, self.sums, statistics.clone());
             let (sums, shift, precision) = (self.sums, self.exact, precision::<A>(&problem));
             let count = self.moments.counts.of(group) as f64;
-            let mut left = false;
-            let left_over = &mut left;
-            engine.run(Judge {
-                statistics,
-                sums,
-                shift,
-                count,
-                precision,
-                mean,
-                m2,
-                left: left_over,
-            });
-            if left {
+            let mut any_left = false;
+            let any = &mut any_left;
+            engine.run(Judge { statistics, sums, shift, count, precision, mean, m2, any });
+            if any_left {
                 self.settle_rest(engine, plan, group, channels.clone(), precision);
             }
         }
@@ -447,26 +432,18 @@ fn write_last<A: Access>(
     tile: Tile,
 ) {
     let (io, finish, abreast) = (apply.io, apply.finish, engine.tuning.abreast.is_some());
-    if table.has_wide(tile.group, cut.problem.channels()) {
-        let normalize = last::Normalize::<A, true, false> { cut, tile, io, finish, table, abreast };
-        return engine.run_seldom(last::RowByRow(normalize));
-    }
-    macro_rules! run {
+    macro_rules! normalize {
         ($finish:literal, $stream:literal) => {
-            engine.run(last::Normalize::<A, $finish, $stream> {
-                cut,
-                tile,
-                io,
-                finish,
-                table,
-                abreast,
-            })
+            last::Normalize::<A, $finish, $stream> { cut, tile, io, finish, table, abreast }
         };
     }
+    if table.has_wide(tile.group, cut.problem.channels()) {
+        return engine.run_seldom(last::RowByRow(normalize!(true, false)));
+    }
     match (finish.is_some(), stream) {
-        (false, false) => run!(false, false),
-        (false, true) => run!(false, true),
-        (true, false) => run!(true, false),
-        (true, true) => run!(true, true),
+        (false, false) => engine.run(normalize!(false, false)),
+        (false, true) => engine.run(normalize!(false, true)),
+        (true, false) => engine.run(normalize!(true, false)),
+        (true, true) => engine.run(normalize!(true, true)),
     }
 }

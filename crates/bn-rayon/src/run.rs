@@ -224,7 +224,7 @@ pub(crate) unsafe fn valid_lanes(mask: *const u8, count: usize) -> u32 {
     bytes.iter().rev().fold(0, |lanes, &valid| lanes << 1 | u32::from(valid != 0))
 }
 
-/// A number to subtract, as x·1 + (−K): the same bits as x − K, but by the multipliers.
+/// A number to subtract, as x·1 + (−K), by the multipliers: x − K to the bit, but for the sign of −0 − 0.
 ///
 /// AMD's cores add with one half of their vector units and multiply with the other, and sums have twice as
 /// many additions as products: those of 56×56 values took 187 ns within the cache, and take 165 ns so.
@@ -379,68 +379,6 @@ pub(crate) unsafe fn passed<A: Access, S: Simd>(
             let high = if count > 8 { unsafe { bits.add(at / 8 + 1).read() } } else { 0 };
             dy.keep(u32::from(low) | u32::from(high) << 8)
         }
-    }
-}
-
-/// Activation bits of consecutive values, written or read vector by vector though a vector may begin within
-/// a byte. Bytes are whole: the values altogether are a multiple of 8, so at their end nothing is pending.
-#[derive(Clone, Copy)]
-pub(crate) struct BitStream {
-    next: *mut u8,
-    /// Bits of a byte that is not yet whole, or of one that is not yet used up; `held` of them.
-    pending: u32,
-    held: usize,
-}
-
-impl BitStream {
-    /// From a byte on; null where there are no bits.
-    #[inline(always)]
-    pub(crate) const fn new(next: *mut u8) -> Self {
-        Self { next, pending: 0, held: 0 }
-    }
-
-    #[inline(always)]
-    pub(crate) const fn is_some(&self) -> bool {
-        !self.next.is_null()
-    }
-
-    /// Appends the bits of a vector, or of its first `count` lanes.
-    ///
-    /// # Safety
-    ///
-    /// The bytes that become whole can be written.
-    #[inline(always)]
-    pub(crate) unsafe fn push<V: Vector>(&mut self, mask: u32, count: usize) {
-        self.pending |= (mask & first_lanes(count)) << self.held;
-        let bytes = if count == V::LANES { V::LANES / 8 } else { (self.held + count) / 8 };
-        for i in 0..bytes {
-            // SAFETY: the caller's.
-            unsafe { self.next.add(i).write((self.pending >> (8 * i)) as u8) };
-        }
-        self.next = self.next.wrapping_add(bytes);
-        self.pending >>= 8 * bytes;
-        self.held = self.held + count - 8 * bytes;
-    }
-
-    /// Takes the bits of a vector, or of its first `count` lanes.
-    ///
-    /// # Safety
-    ///
-    /// The bytes up to the last of these bits can be read.
-    #[inline(always)]
-    pub(crate) unsafe fn pull<V: Vector>(&mut self, count: usize) -> u32 {
-        let whole = count == V::LANES;
-        let bytes = if whole { V::LANES / 8 } else { count.saturating_sub(self.held).div_ceil(8) };
-        for i in 0..bytes {
-            // SAFETY: the caller's; with less than a byte held, a whole vector needs all of them.
-            let byte = unsafe { self.next.add(i).read() };
-            self.pending |= u32::from(byte) << (self.held + 8 * i);
-        }
-        let mask = self.pending & first_lanes(count);
-        self.next = self.next.wrapping_add(bytes);
-        self.pending >>= count;
-        self.held = self.held + 8 * bytes - count;
-        mask
     }
 }
 

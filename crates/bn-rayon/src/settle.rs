@@ -12,23 +12,7 @@ use crate::shared::Shared;
 use crate::simd::{Kernel, Real, Simd, Vector, first_lanes};
 use crate::source::Affine;
 use crate::statistics::Precision;
-
-/// Some channels of a group.
-#[derive(Clone)]
-pub(crate) struct Channels {
-    pub(crate) group: usize,
-    pub(crate) range: Range<usize>,
-    /// Of the problem.
-    pub(crate) all: usize,
-}
-
-impl Channels {
-    /// The statistics of these channels.
-    pub(crate) fn statistics(&self) -> Range<usize> {
-        let first = self.group * self.all;
-        first + self.range.start..first + self.range.end
-    }
-}
+use crate::tile::{Cut, Tile};
 
 /// Moments from sums, where those hold.
 pub(crate) struct Judge<'a> {
@@ -41,7 +25,7 @@ pub(crate) struct Judge<'a> {
     pub(crate) mean: Shared<f64>,
     pub(crate) m2: Shared<f64>,
     /// Whether the sums of any do not hold.
-    pub(crate) left: &'a mut bool,
+    pub(crate) any: &'a mut bool,
 }
 
 impl Kernel for Judge<'_> {
@@ -60,7 +44,7 @@ impl Kernel for Judge<'_> {
                 store::<f64, S>(simd, judged.m2, self.m2.at(at), count);
                 store::<f64, S>(simd, done, self.shift.at(at), count);
             }
-            *self.left |= !judged.good & first_lanes(count) != 0;
+            *self.any |= !judged.good & first_lanes(count) != 0;
         }
     }
 }
@@ -102,7 +86,9 @@ impl<R: Real, const N: usize> Places<R, N> {
 
 /// The coefficients of forward.
 pub(crate) struct SettleForward<'a, R> {
-    pub(crate) channels: Channels,
+    pub(crate) cut: &'a Cut,
+    /// The channels, of any part.
+    pub(crate) tile: Tile,
     pub(crate) of: &'a Affine<'a>,
     /// Where inv_std is wanted.
     pub(crate) inv_std: Option<Shared<f64>>,
@@ -112,11 +98,12 @@ pub(crate) struct SettleForward<'a, R> {
 impl<R: Real> Kernel for SettleForward<'_, R> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { channels: Channels { group, range, all }, of, inv_std, to } = self;
-        for c in range.clone().step_by(8) {
-            let (at, count) = (group * all + c, (range.end - c).min(8));
+        let Self { cut, tile, of, inv_std, to } = self;
+        let first = cut.problem.channels() * tile.group;
+        for c in tile.channels.clone().step_by(8) {
+            let (at, count) = (first + c, (tile.channels.end - c).min(8));
             // SAFETY: channels whose moments are there.
-            let numbers = unsafe { of.lanes(simd, group, c, count) };
+            let numbers = unsafe { of.lanes(simd, tile.group, c, count) };
             if let Some(wanted) = inv_std {
                 // SAFETY: statistics that this call settles, here and below.
                 unsafe { store::<f64, S>(simd, numbers[1], wanted.at(at), count) };
@@ -219,7 +206,9 @@ impl Kernel for JudgeGradients<'_> {
 
 /// The coefficients of backward.
 pub(crate) struct SettleBackward<'a, T, R> {
-    pub(crate) channels: Channels,
+    pub(crate) cut: &'a Cut,
+    /// The channels, of any part.
+    pub(crate) tile: Tile,
     pub(crate) make: &'a MakeGradient<'a, T>,
     pub(crate) normalizer: Option<Normalizer<'a>>,
     pub(crate) to: Places<R, 5>,
@@ -228,11 +217,12 @@ pub(crate) struct SettleBackward<'a, T, R> {
 impl<T, R: Real> Kernel for SettleBackward<'_, T, R> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { channels: Channels { group, range, all }, make, normalizer, to } = self;
-        for c in range.clone().step_by(8) {
-            let (at, count) = (group * all + c, (range.end - c).min(8));
+        let Self { cut, tile, make, normalizer, to } = self;
+        let first = cut.problem.channels() * tile.group;
+        for c in tile.channels.clone().step_by(8) {
+            let (at, count) = (first + c, (tile.channels.end - c).min(8));
             // SAFETY: channels whose sums are there.
-            let numbers = unsafe { make.lanes(simd, normalizer, [group, c, at, count]) };
+            let numbers = unsafe { make.lanes(simd, normalizer, [tile.group, c, at, count]) };
             // SAFETY: statistics that this call settles.
             unsafe { to.put(simd, at, count, backward_coefficients::<S, R>(simd, numbers)) };
         }

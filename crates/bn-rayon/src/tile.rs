@@ -58,6 +58,13 @@ impl Cut {
         }
     }
 
+    /// The statistics of a tile's channels.
+    #[inline(always)]
+    pub(crate) fn statistics(&self, tile: &Tile) -> Range<usize> {
+        let first = tile.group * self.problem.channels();
+        first + tile.channels.start..first + tile.channels.end
+    }
+
     /// The samples of a part, counted over the whole batch, and its positions (channels-first).
     #[inline(always)]
     pub(crate) fn samples(&self, tile: &Tile) -> (Range<usize>, Range<usize>) {

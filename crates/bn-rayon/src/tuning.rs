@@ -13,7 +13,8 @@ pub(crate) enum Hint {
     Second,
 }
 
-/// What the channels-first kernels take in turns, and how far ahead they look.
+/// What the channels-first kernels take in turns and how far ahead they look, and whether the outputs of both
+/// layouts go side by side.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tuning {
     /// Bytes of one operand that a strip has at most, unless it is one row: fewer, and the jumps from
@@ -24,7 +25,8 @@ pub(crate) struct Tuning {
     /// Bytes of one operand that are summed before as many are written.
     pub(crate) turn: usize,
     /// The same where strips of several samples are walked side by side, a turn of each: memory has more
-    /// pages open then. `None` where they are better walked one after the other.
+    /// pages open then. In channels-last it is runs of rows, and turns of a few lines. `None` where they are
+    /// better walked one after the other.
     pub(crate) abreast: Option<usize>,
     /// How many bytes ahead of the sums memory is asked for.
     pub(crate) ahead: usize,

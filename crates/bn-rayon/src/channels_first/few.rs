@@ -4,13 +4,16 @@
 
 use bn_core::DType;
 
-use super::{SAMPLE, row};
+use super::row;
 use crate::eight::judge;
 use crate::run::{Minus, each_vector, in_chains, load, store};
 use crate::shared::Shared;
 use crate::simd::{Access, Eight, Kernel, Real, Simd, Vector, Wide, first_lanes};
 use crate::statistics::{FEW, Precision, ROUNDS};
 use crate::tile::{Cut, Tile};
+
+/// Values whose mean deviations are taken from.
+const SAMPLE: usize = 16;
 
 /// The moments of a tile's channels, summed in `f64`. The tile is all that its channels have.
 pub(crate) struct FewMoments<'a, A: Access> {
@@ -157,8 +160,11 @@ unsafe fn means<A: Access, S: Simd>(
     means.select(ones, means.is_not_finite())
 }
 
-/// The numbers that the deviations of up to eight channels are taken from: [`super::reference`] without a
-/// mask.
+/// The numbers that the deviations of up to eight channels are taken from: of each the mean of a few values in
+/// the middle of its first row, rounded to `f32`; where they are `f64`, one of them.
+///
+/// One value was tried alone. It lies about one deviation from the mean, so that Σd² is twice M2 and its
+/// rounding errors show twice; the mean of sixteen equal values is the value itself.
 ///
 /// # Safety
 ///

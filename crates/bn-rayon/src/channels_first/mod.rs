@@ -6,7 +6,7 @@ pub(crate) mod short;
 pub(crate) mod strip;
 pub(crate) mod sums;
 
-use bn_core::{DType, Element, Layout};
+use bn_core::Element;
 
 use crate::run;
 use crate::run::{End, Finish, Gradients, Through};
@@ -242,14 +242,8 @@ impl<A: Access, C: Fn(usize) -> ([f64; 5], bool)> Kernel for Apply<'_, A, C> {
     }
 }
 
-/// Values whose mean deviations are taken from.
-const SAMPLE: usize = 16;
-
-/// The number that a channel's deviations are taken from: the mean of a few values in the middle of the
-/// first sample, rounded to `f32`; where they are few, `f64` or masked, one of them.
-///
-/// One value was tried alone. It lies about one deviation from the mean, so that Σd² is twice M2 and its
-/// rounding errors show twice; the mean of sixteen equal values is the value itself.
+/// The number that a channel's deviations are taken from where values are masked or lie by rows: one of them.
+/// See [`few::References`] for the others.
 pub(crate) fn reference<T: Element>(
     cut: &Cut,
     x: Shared<T>,
@@ -260,8 +254,6 @@ pub(crate) fn reference<T: Element>(
     let (group, c) = (statistic / problem.channels(), statistic % problem.channels());
     let (first, samples, spatial) =
         (group * problem.group_batch(), problem.group_batch(), problem.spatial());
-    // SAFETY: an element of the group, here and below.
-    let value = |at: usize| unsafe { x.get(at) }.to_f64();
     let position = match mask {
         None => spatial / 2,
         // SAFETY: the positions of the group.
@@ -270,11 +262,6 @@ pub(crate) fn reference<T: Element>(
             .unwrap_or(0),
     };
     let at = problem.offset(first + position / spatial, c, position % spatial);
-    let one = value(at);
-    if mask.is_some() || T::DTYPE == DType::F64 || problem.layout() == Layout::ChannelsLast {
-        return one;
-    }
-    let len = SAMPLE.min(spatial - position);
-    let mean = (at..at + len).map(value).sum::<f64>() / len as f64;
-    if mean.is_finite() { f64::from(mean as f32) } else { one }
+    // SAFETY: an element of the group.
+    unsafe { x.get(at) }.to_f64()
 }

@@ -3,6 +3,7 @@
 use core::ops::AddAssign;
 
 use super::{Given, Taken};
+use crate::bits::BitStream;
 use crate::run::{Finish, Minus, Pass, Through, gradient, load, passed, store_as, valid_lanes};
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Simd, Vector, first_lanes};
@@ -125,7 +126,7 @@ pub(crate) trait Output<A: Access, const N: usize>: Copy {
     fn has_bits(&self) -> bool;
 
     /// The bits of a row, where they are asked for.
-    fn bits(&self, row: Row) -> BitSink;
+    fn bits(&self, row: Row) -> BitStream;
 
     /// Writes `count` values; past the cache where `STREAM`.
     ///
@@ -146,54 +147,6 @@ pub(crate) trait Output<A: Access, const N: usize>: Copy {
 
     /// Asks for the lines of an element.
     fn prefetch<S: Simd>(&self, simd: S, at: usize);
-}
-
-/// Bits on their way into bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct BitSink {
-    to: *mut u8,
-    held: u32,
-    count: usize,
-}
-
-impl Default for BitSink {
-    fn default() -> Self {
-        Self { to: core::ptr::null_mut(), held: 0, count: 0 }
-    }
-}
-
-impl BitSink {
-    /// Appends `count` bits, at most 16.
-    ///
-    /// # Safety
-    ///
-    /// They belong to the row.
-    #[inline(always)]
-    pub(super) unsafe fn push(&mut self, bits: u32, count: usize) {
-        self.held |= (bits & first_lanes(count)) << self.count;
-        self.count += count;
-        while self.count >= 8 {
-            // SAFETY: the caller's.
-            unsafe { self.to.write(self.held as u8) };
-            self.to = self.to.wrapping_add(1);
-            self.held >>= 8;
-            self.count -= 8;
-        }
-    }
-
-    /// Fills the last byte with zeros.
-    ///
-    /// # Safety
-    ///
-    /// The row ends here.
-    #[inline(always)]
-    pub(super) unsafe fn end(&mut self) {
-        if self.count > 0 {
-            // SAFETY: the caller's.
-            unsafe { self.to.write(self.held as u8) };
-        }
-        *self = Self::default();
-    }
 }
 
 /// Σ(x − K) and Σ(x − K)² of all values.
@@ -302,10 +255,10 @@ impl<A: Access, const FINISH: bool> Output<A, 3> for Normalized<A::Stored, FINIS
     }
 
     #[inline(always)]
-    fn bits(&self, row: Row) -> BitSink {
+    fn bits(&self, row: Row) -> BitStream {
         match self.finish.bits.filter(|_| FINISH) {
-            Some(bits) => BitSink { to: bits.at(row.byte), held: 0, count: 0 },
-            None => BitSink::default(),
+            Some(bits) => BitStream::new(bits.at(row.byte)),
+            None => BitStream::default(),
         }
     }
 
@@ -478,8 +431,8 @@ impl<A: Access, const PLAIN: bool> Output<A, 5> for Gradient<A::Stored, PLAIN> {
     }
 
     #[inline(always)]
-    fn bits(&self, _: Row) -> BitSink {
-        BitSink::default()
+    fn bits(&self, _: Row) -> BitStream {
+        BitStream::default()
     }
 
     #[inline(always)]

@@ -8,8 +8,9 @@
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use super::outputs::{BitSink, Output, Row, Stride, Sum};
+use super::outputs::{Output, Row, Stride, Sum};
 use super::sums::{Accs, SumRows, blocks};
+use crate::bits::BitStream;
 use crate::run::BLOCK;
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector, first_lanes};
@@ -105,7 +106,7 @@ where
         let mut left = self.write.0.strips.clone();
         let (mut acc, mut both) = (Accs::new(), [[S::F64::splat(simd, 0.0); 2]; MOST]);
         let mut sums = self.sum.as_ref().map(|sum| sum.begin(simd, &mut acc, &mut both));
-        let mut bits = [BitSink::default(); MOST];
+        let mut bits = [BitStream::default(); MOST];
         // One loop and one place where vectors are written: each is some hundreds of instructions.
         loop {
             let strips = take::<MOST>(self.cut, &mut left, self.forwards);
@@ -164,7 +165,7 @@ where
         simd: S,
         spread: *const A::Scalar,
         strips: Range<usize>,
-        bits: &'b mut [BitSink; MOST],
+        bits: &'b mut [BitStream; MOST],
     ) -> Cursor<'b, A, W, S, N, STREAM, MOST> {
         if strips.is_empty() {
             return Cursor::nothing(simd, self.table, bits);
@@ -230,7 +231,7 @@ struct Cursor<'b, A: Access, W, S: Simd, const N: usize, const STREAM: bool, con
     end: usize,
     k: [A::Vec<S>; N],
     /// Of each strip; borrowed for the same reason as [`super::sums::InTurns`] does it.
-    bits: &'b mut [BitSink; MOST],
+    bits: &'b mut [BitStream; MOST],
     ahead: usize,
 }
 
@@ -245,7 +246,7 @@ where
 
     /// A strip of no length.
     #[inline(always)]
-    fn nothing(simd: S, table: [Shared<A::Scalar>; N], bits: &'b mut [BitSink; MOST]) -> Self {
+    fn nothing(simd: S, table: [Shared<A::Scalar>; N], bits: &'b mut [BitStream; MOST]) -> Self {
         let k = [A::Vec::<S>::splat(simd, A::Scalar::default()); N];
         Self {
             output: None,
@@ -351,7 +352,7 @@ where
                     let z = output.finish(simd, loaded, output.compute(loaded, &k));
                     if output.has_bits() {
                         // SAFETY: the row's own bits.
-                        unsafe { bits.push(output.open(simd, z), Self::LANES) };
+                        unsafe { bits.push::<A::Vec<S>>(output.open(simd, z), Self::LANES) };
                     }
                     // SAFETY: the same; a whole vector is aligned where stores bypass the cache.
                     unsafe { output.store::<S, STREAM>(simd, loaded, z, at, Self::LANES) };
@@ -416,7 +417,7 @@ where
                 let here = output.finish(simd, *loaded, output.compute(*loaded, &self.k));
                 if output.has_bits() {
                     // SAFETY: the row's own bits.
-                    unsafe { bits.push(output.open(simd, here) >> done, len) };
+                    unsafe { bits.push::<A::Vec<S>>(output.open(simd, here) >> done, len) };
                 }
                 *z = z.select(here, mine);
                 row += self.sample;

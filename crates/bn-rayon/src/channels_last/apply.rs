@@ -6,12 +6,11 @@ use bn_core::{Element, passes};
 
 use super::flat::{Flat, Rows};
 use super::sums::pass_of;
-use super::table::{LoadLanes, Table};
+use super::table::Table;
 use super::{RowByRow, T0, bits_are_dense, piece, until_aligned};
+use crate::bits::BitStream;
 use crate::channels_first::{Given, Taken};
-use crate::run::{
-    BitStream, Pass, Stage, Through, each_vector, gradient, load, passed, store, store_as,
-};
+use crate::run::{Pass, Stage, Through, each_vector, gradient, load, passed, store, store_as};
 use crate::simd::{Access, Kernel, Real, Simd, Vector};
 use crate::tile::{Cut, Tile};
 
@@ -29,10 +28,8 @@ pub(crate) struct Apply<'a, A: Access, const PLAIN: bool, const STREAM: bool> {
 
 impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREAM> {
     #[inline(always)]
-    fn rows_of(&self) -> Rows<A::Scalar, 5> {
-        let channels = self.cut.problem.channels();
-        let first = self.table.first(self.tile.group, channels);
-        Rows { table: self.table.lanes, first, channels, abreast: self.abreast }
+    fn coefficients(&self) -> Rows<A::Scalar, 5> {
+        self.table.rows(self.tile.group, self.cut.problem.channels(), self.abreast)
     }
 
     /// `R` rows from row `r`, channels `piece`, into rows that follow each other.
@@ -50,14 +47,10 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Apply<'_, A, PLAIN, STREA
         dresidual: *mut A::Stored,
     ) {
         let channels = self.cut.problem.channels();
-        let (table, first) = (self.table.lanes, self.table.first(self.tile.group, channels));
+        let coefficients = self.coefficients();
         each_vector!(A::Vec::<S>::LANES, piece.start, piece.end, |c, count| {
-            // No closure: it would be compiled without the instruction set.
-            let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 5];
-            for (k, lanes) in k.iter_mut().zip(table) {
-                // SAFETY: `count` channels from c have coefficients.
-                *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(first + c), count) };
-            }
+            // SAFETY: `count` channels from c have coefficients.
+            let k = unsafe { coefficients.first_coefficients::<A, S>(simd, c, count) };
             for row in 0..R {
                 let at = (r + row) * channels;
                 let pass = pass_of(self.given.through, channels, r + row);
@@ -165,7 +158,7 @@ impl<A: Access, const PLAIN: bool, const STREAM: bool> Kernel for Apply<'_, A, P
         let by_rows = has_gaps || self.taken.mask.is_some();
         if PLAIN || !by_rows {
             // SAFETY: the tile's rows.
-            return unsafe { self.rows_of().write::<A, S, STREAM>(simd, &self, rows) };
+            return unsafe { self.coefficients().write::<A, S, STREAM>(simd, &self, rows) };
         }
         if !STREAM {
             let mut r = rows.start;

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::table::{LoadLanes, period};
 use super::{AHEAD, until_aligned};
-use crate::run::BitStream;
+use crate::bits::BitStream;
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Simd, Vector};
 
@@ -57,7 +57,7 @@ impl<R: LoadLanes + Real, const N: usize> Rows<R, N> {
     ///
     /// # Safety
     ///
-    /// The tile has them, and so must their bits be one, where there are any.
+    /// The tile has them. Where there are bits, those of a row follow those of the row before without a gap.
     #[inline(always)]
     pub(super) unsafe fn write<A: Access<Scalar = R>, S: Simd, const STREAM: bool>(
         self,
@@ -164,13 +164,30 @@ impl<R: LoadLanes + Real, const N: usize> Rows<R, N> {
         }
     }
 
-    /// Those of a vector that begins at a channel, counted on from row to row.
+    /// Those of a whole vector from a channel on, which may lie in two rows.
     #[inline(always)]
     fn coefficients<A: Access<Scalar = R>, S: Simd>(self, simd: S, c: usize) -> [A::Vec<S>; N] {
+        // SAFETY: a table has a vector of coefficients from every place of a channel on.
+        unsafe { self.first_coefficients::<A, S>(simd, c, A::Vec::<S>::LANES) }
+    }
+
+    /// Those of `count` channels from `c` on.
+    ///
+    /// # Safety
+    ///
+    /// The table has them.
+    #[inline(always)]
+    pub(super) unsafe fn first_coefficients<A: Access<Scalar = R>, S: Simd>(
+        self,
+        simd: S,
+        c: usize,
+        count: usize,
+    ) -> [A::Vec<S>; N] {
         let mut k = [A::Vec::<S>::splat(simd, R::default()); N];
+        // No closure: it would be compiled without the instruction set.
         for (k, lanes) in k.iter_mut().zip(self.table) {
-            // SAFETY: a table has a vector of coefficients from every place of a channel on.
-            *k = unsafe { R::load::<A, S>(simd, lanes.at(self.first + c), A::Vec::<S>::LANES) };
+            // SAFETY: the caller's.
+            *k = unsafe { R::load::<A, S>(simd, lanes.at(self.first + c), count) };
         }
         k
     }

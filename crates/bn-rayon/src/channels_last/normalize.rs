@@ -5,9 +5,10 @@ use core::ops::Range;
 use bn_core::{Element, passes, relu};
 
 use super::flat::{Flat, Rows};
-use super::table::{LoadLanes, Table};
+use super::table::Table;
 use super::{RowByRow, T0, bits_are_dense, piece};
-use crate::run::{BitStream, End, Finish, Stage, each_vector, finish, load, store, store_as};
+use crate::bits::BitStream;
+use crate::run::{End, Finish, Stage, each_vector, finish, load, store, store_as};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Real, Simd, Vector};
 use crate::tile::{Cut, Tile};
@@ -25,10 +26,8 @@ pub(crate) struct Normalize<'a, A: Access, const FINISH: bool, const STREAM: boo
 
 impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH, STREAM> {
     #[inline(always)]
-    fn rows_of(&self) -> Rows<A::Scalar, 3> {
-        let channels = self.cut.problem.channels();
-        let first = self.table.first(self.tile.group, channels);
-        Rows { table: self.table.lanes, first, channels, abreast: self.abreast }
+    fn coefficients(&self) -> Rows<A::Scalar, 3> {
+        self.table.rows(self.tile.group, self.cut.problem.channels(), self.abreast)
     }
 
     /// `R` rows from row `r` into `out`, whose rows follow each other, channels `piece`.
@@ -47,14 +46,10 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Normalize<'_, A, FINISH,
         let channels = self.cut.problem.channels();
         let at = |row: usize| (r + row) * channels;
         let pitch = piece.len();
-        let (table, first) = (self.table.lanes, self.table.first(self.tile.group, channels));
+        let coefficients = self.coefficients();
         each_vector!(A::Vec::<S>::LANES, piece.start, piece.end, |c, count| {
-            // No closure: it would be compiled without the instruction set.
-            let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); 3];
-            for (k, lanes) in k.iter_mut().zip(table) {
-                // SAFETY: `count` channels from c have coefficients.
-                *k = unsafe { A::Scalar::load::<A, S>(simd, lanes.at(first + c), count) };
-            }
+            // SAFETY: `count` channels from c have coefficients.
+            let k = unsafe { coefficients.first_coefficients::<A, S>(simd, c, count) };
             for row in 0..R {
                 // SAFETY: `count` channels from c of that row, in this and all that follow.
                 let x = unsafe { load::<A, S>(simd, self.io.0.at(at(row) + c), count) };
@@ -94,7 +89,7 @@ impl<A: Access, const FINISH: bool, const STREAM: bool> Kernel
         let y = self.io.1;
         if !FINISH || self.finish.bits.is_none() || bits_are_dense(channels) {
             // SAFETY: the tile's rows.
-            return unsafe { self.rows_of().write::<A, S, STREAM>(simd, &self, rows) };
+            return unsafe { self.coefficients().write::<A, S, STREAM>(simd, &self, rows) };
         }
         if !STREAM {
             let mut r = rows.start;
@@ -165,7 +160,7 @@ impl<A: Access> Normalize<'_, A, true, false> {
     ) {
         let channels = self.cut.problem.channels();
         let (x, y) = (self.io.0, self.io.1.at(r * channels));
-        // A block of eight channels at a time, because bits are written by whole bytes; in place, x
+        // A block of channels at a time, a multiple of eight because bits are written by whole bytes; in place, x
         // is gone once y is there, so the exceptions of a block are computed before it is written.
         let mut rest = wide.iter().peekable();
         for start in (0..channels).step_by(64) {

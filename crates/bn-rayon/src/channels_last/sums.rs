@@ -20,7 +20,7 @@ use crate::tuning::Hint;
 /// Rows whose values are added in the lanes' own precision before they go into `f64`.
 const CHAIN: usize = 4;
 
-/// Bytes of a block, all operands together, if it is more than four rows.
+/// Bytes of a block, of x, or of dy and x together, if it is more than four rows.
 const BLOCK: usize = 16 << 10;
 
 /// Vectors of a run. The sums of four take 28 of the 32 registers of AVX-512.

@@ -2,6 +2,7 @@
 
 use bn_core::Problem;
 
+use super::flat::Rows;
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Simd, Vector};
 
@@ -94,9 +95,11 @@ pub(crate) struct Table<'a, R, const N: usize> {
 }
 
 impl<R: Real, const N: usize> Table<'_, R, N> {
-    /// The first place of a group.
-    pub(super) fn first(&self, group: usize, channels: usize) -> usize {
-        group * (period(channels) + PADDING)
+    /// The coefficients of a group, with which its rows are walked, side by side or not.
+    #[inline(always)]
+    pub(super) fn rows(&self, group: usize, channels: usize, abreast: bool) -> Rows<R, N> {
+        let first = group * (period(channels) + PADDING);
+        Rows { table: self.lanes, first, channels, abreast }
     }
 
     /// Whether any of a group needs `f64`.
