@@ -48,7 +48,10 @@ fn median(mut times: Vec<f64>) -> f64 {
 
 fn measure<T: Element>(backend: &RayonBackend, problem: &Problem) -> Result<(), Error> {
     let (elements, channels) = (problem.elements(), problem.channels());
-    let value = |i: usize| T::from_f64((i.wrapping_mul(2_654_435_761) % 1024) as f64 / 256.0 - 2.0);
+    // The upper bits of a product: the lower ones repeat with every power of two, and so within channels.
+    let value = |i: usize| {
+        T::from_f64(f64::from((i as u32).wrapping_mul(2_654_435_761) >> 22) / 256.0 - 2.0)
+    };
     let x: Vec<T> = (0..elements).map(value).collect();
     let dy: Vec<T> = (0..elements).map(|i| value(i + 77)).collect();
     let mut y = vec![T::default(); elements];

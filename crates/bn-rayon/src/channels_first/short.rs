@@ -107,10 +107,10 @@ impl<A: Access> Kernel for ShortRows<'_, A> {
                 unsafe {
                     if self.dy.is_some() {
                         let strips = Strips::<A, true> { x, dy, first: begin, stride, shift };
-                        add_rows::<A, S, false>(simd, strips, &columns, &rows, 0, to);
+                        add_rows::<A, S>(simd, strips, &columns, &rows, to);
                     } else {
                         let strips = Strips::<A, false> { x, dy, first: begin, stride, shift };
-                        add_rows::<A, S, false>(simd, strips, &columns, &rows, 0, to);
+                        add_rows::<A, S>(simd, strips, &columns, &rows, to);
                     }
                 }
             }

@@ -1,9 +1,9 @@
 //! The sums of channels-last: rows of one value per channel, so lanes are channels.
 //!
-//! Rows are taken in blocks of a few kilobytes, and a block by runs of a few vectors downwards, so that the
-//! sums of a run stay in registers. Beside that the next block is asked for as it lies in memory, which
-//! the processor follows, and into the second-level cache: the first has no room for two blocks. Rows of a
-//! single run lie in the order in which they are summed, and need no asking.
+//! A tile is taken as four runs of rows side by side, each in the order of the memory, and a chain is a row
+//! of each: the processor follows all of them, and memory has more pages open than for one. Sums of a
+//! few vectors stay in registers; those of longer rows are in the first-level cache, and change every four
+//! rows.
 
 use core::ops::Range;
 
@@ -15,34 +15,47 @@ use crate::run::{Pass, Through, load, passed};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector};
 use crate::tile::{Cut, Tile};
-use crate::tuning::Hint;
 
 /// Rows whose values are added in the lanes' own precision before they go into `f64`.
 const CHAIN: usize = 4;
 
-/// Bytes of a block, of x, or of dy and x together, if it is more than four rows.
-const BLOCK: usize = 16 << 10;
+/// A quarter of a tile is one row shorter where it has more than that: lines that are a power of two apart
+/// compete for the same places of the caches.
+const LONG_QUARTER: usize = 32;
 
-/// Vectors of a run. The sums of four take 28 of the 32 registers of AVX-512.
+/// Vectors of a run. The sums of four take 28 of the 32 registers of AVX-512; with AVX2, which has not as many,
+/// fewer were no faster.
 const RUN: usize = 4;
 
-/// Adds eight values to eight sums, of which the first `count` are there.
+/// Adds two sums of `count` channels to those from channel `c` on; `ALL` where that is a vector of them.
 ///
 /// # Safety
 ///
 /// These can be read and written.
 #[inline(always)]
-unsafe fn accumulate<S: Simd>(simd: S, values: S::F64, sums: *mut f64, count: usize) {
-    if count >= 8 {
-        // SAFETY: eight sums.
-        let old = unsafe { S::F64::load(simd, sums) };
-        // SAFETY: the same.
-        unsafe { old.add(values).store(sums) };
-    } else if count > 0 {
-        // SAFETY: the sums that are there.
-        let old = unsafe { S::F64::load_first(simd, sums, count) };
-        // SAFETY: the same.
-        unsafe { old.add(values).store_first(sums, count) };
+unsafe fn accumulate<A: Access, S: Simd, const ALL: bool>(
+    simd: S,
+    sums: [[S::F64; 2]; 2],
+    to: [*mut f64; 2],
+    c: usize,
+    count: usize,
+) {
+    for (values, to) in sums.iter().zip(to) {
+        for half in 0..A::Vec::<S>::LANES / 8 {
+            let (to, values) = (to.wrapping_add(c + 8 * half), values[half]);
+            let count = count.saturating_sub(8 * half);
+            if ALL || count >= 8 {
+                // SAFETY: eight sums.
+                let old = unsafe { S::F64::load(simd, to) };
+                // SAFETY: the same.
+                unsafe { old.add(values).store(to) };
+            } else if count > 0 {
+                // SAFETY: the sums that are there.
+                let old = unsafe { S::F64::load_first(simd, to, count) };
+                // SAFETY: the same.
+                unsafe { old.add(values).store_first(to, count) };
+            }
+        }
     }
 }
 
@@ -85,29 +98,32 @@ pub(crate) trait Columns<A: Access>: Copy {
         c: usize,
         count: usize,
     ) -> (A::Vec<S>, A::Vec<S>);
-
-    /// Asks for the lines of an element, which need not be one, where [`add_rows`] is to ask.
-    fn ask<S: Simd>(self, _simd: S, _element: usize) {}
 }
 
-/// Adds `W` vectors of each of some rows, channels from `c` on; of the last vector the first `last` lanes.
-/// Where `ASK`, as many values are asked for from element `ahead` on, which is moved behind them: in whichever
-/// order rows are summed, memory is asked for as it lies.
+/// Chains of rows: chain k is row `first + k`, the row that is `apart` rows behind it, and so on.
+#[derive(Clone, Copy)]
+struct Chains {
+    first: usize,
+    apart: usize,
+    count: usize,
+}
+
+/// Adds `W` vectors of each row of some chains of `N`, channels from `c` on; of the last vector the first
+/// `last` lanes.
 ///
 /// # Safety
 ///
 /// The tile has these rows and channels, and the sums are its own.
 #[inline(always)]
-unsafe fn downwards<A: Access, S: Simd, const W: usize, const ASK: bool>(
+unsafe fn downwards<A: Access, S: Simd, const W: usize, const N: usize>(
     simd: S,
     columns: impl Columns<A>,
-    rows: &Range<usize>,
+    chains: Chains,
     c: usize,
     last: usize,
-    ahead: &mut usize,
     to: [*mut f64; 2],
 ) {
-    let (lanes, line) = (A::Vec::<S>::LANES, 64 / size_of::<A::Stored>());
+    let lanes = A::Vec::<S>::LANES;
     let zero = A::Vec::<S>::splat(simd, A::Scalar::default());
     let count = |w| if w + 1 == W { last } else { lanes };
     let mut sums = [[[S::F64::splat(simd, 0.0); 2]; 2]; W];
@@ -116,63 +132,44 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize, const ASK: bool>(
         // SAFETY: the caller's, here and below.
         *held = unsafe { columns.hold(simd, c + w * lanes, count(w)) };
     }
-    let mut r = rows.start;
-    while r < rows.end {
-        let mut chains = [[zero; 2]; W];
-        // A macro, for a closure would be compiled without the instruction set.
-        macro_rules! add {
-            ($row:expr) => {
-                for (w, (chains, held)) in chains.iter_mut().zip(&held).enumerate() {
-                    let c = c + w * lanes;
-                    // SAFETY: the same.
-                    let (a, b) = unsafe { columns.lanes(simd, *held, $row, c, count(w)) };
-                    if ASK && (w * lanes).is_multiple_of(line) {
-                        columns.ask(simd, *ahead + w * lanes);
-                    }
-                    *chains = [chains[0].add(a), a.mul_add(b, chains[1])];
-                }
-                *ahead += W * lanes;
-            };
-        }
-        if r + CHAIN <= rows.end {
-            for i in 0..CHAIN {
-                add!(r + i);
+    for k in 0..chains.count {
+        let mut chain = [[zero; 2]; W];
+        for i in 0..N {
+            let row = chains.first + k + i * chains.apart;
+            for (w, (chain, held)) in chain.iter_mut().zip(&held).enumerate() {
+                let c = c + w * lanes;
+                // SAFETY: the same.
+                let (a, b) = unsafe { columns.lanes(simd, *held, row, c, count(w)) };
+                *chain = [chain[0].add(a), a.mul_add(b, chain[1])];
             }
-            r += CHAIN;
-        } else {
-            add!(r);
-            r += 1;
         }
-        for (sums, chains) in sums.iter_mut().zip(&chains) {
-            for (sums, chain) in sums.iter_mut().zip(chains) {
+        for (sums, chain) in sums.iter_mut().zip(&chain) {
+            for (sums, chain) in sums.iter_mut().zip(chain) {
                 let [low, high] = chain.widen();
                 *sums = [sums[0].add(low), sums[1].add(high)];
             }
         }
     }
-    for (w, sums) in sums.into_iter().enumerate() {
-        for (sums, to) in sums.into_iter().zip(to) {
-            for (half, values) in sums.into_iter().enumerate() {
-                let to = to.wrapping_add(c + w * lanes + 8 * half);
-                // SAFETY: the same.
-                unsafe { accumulate::<S>(simd, values, to, count(w).saturating_sub(8 * half)) };
-            }
-        }
+    // Whole vectors apart and without a choice, so that the loop is unrolled and all sums are in registers.
+    for (w, sums) in sums.iter().enumerate().take(W - 1) {
+        // SAFETY: the same.
+        unsafe { accumulate::<A, S, true>(simd, *sums, to, c + w * lanes, lanes) };
     }
+    // SAFETY: the same.
+    unsafe { accumulate::<A, S, false>(simd, sums[W - 1], to, c + (W - 1) * lanes, last) };
 }
 
-/// Adds the values of some rows, run by run. Where `ASK`, as many are asked for from element `ahead` on.
+/// Adds the rows of some chains of `N`, a few vectors of all before the next.
 ///
 /// # Safety
 ///
 /// The tile has these rows and channels, and the sums are its own.
 #[inline(always)]
-pub(crate) unsafe fn add_rows<A: Access, S: Simd, const ASK: bool>(
+unsafe fn add_chains<A: Access, S: Simd, const N: usize>(
     simd: S,
     columns: impl Columns<A>,
     channels: &Range<usize>,
-    rows: &Range<usize>,
-    mut ahead: usize,
+    chains: Chains,
     to: [*mut f64; 2],
 ) {
     let lanes = A::Vec::<S>::LANES;
@@ -180,8 +177,7 @@ pub(crate) unsafe fn add_rows<A: Access, S: Simd, const ASK: bool>(
     while c < channels.end {
         let vectors = match (channels.end - c).div_ceil(lanes) {
             RUN.. => RUN,
-            // Behind other runs one vector at a time: there are few, and more lengths would be more code.
-            2.. if !ASK => 2,
+            2.. if N > 1 => 2,
             _ => 1,
         };
         let end = channels.end.min(c + vectors * lanes);
@@ -190,51 +186,69 @@ pub(crate) unsafe fn add_rows<A: Access, S: Simd, const ASK: bool>(
             ($vectors:expr) => {
                 // SAFETY: the caller's.
                 unsafe {
-                    downwards::<A, S, { $vectors }, ASK>(
-                        simd, columns, rows, c, last, &mut ahead, to,
-                    );
+                    downwards::<A, S, { $vectors }, N>(simd, columns, chains, c, last, to);
                 }
             };
         }
         match vectors {
             RUN => run!(RUN),
-            2 if !ASK => run!(2),
+            // Single rows are few: another length would be more code.
+            2 if N > 1 => run!(2),
             _ => run!(1),
         }
         c = end;
     }
 }
 
-/// Whether rows of so many channels are a single run, so that they are summed in the order in which they lie.
+/// Adds the values of some rows that follow each other.
+///
+/// # Safety
+///
+/// The tile has these rows and channels, and the sums are its own.
 #[inline(always)]
-fn is_run<A: Access, S: Simd>(channels: usize) -> bool {
-    channels <= RUN * A::Vec::<S>::LANES
+pub(crate) unsafe fn add_rows<A: Access, S: Simd>(
+    simd: S,
+    columns: impl Columns<A>,
+    channels: &Range<usize>,
+    rows: &Range<usize>,
+    to: [*mut f64; 2],
+) {
+    let mut first = rows.start;
+    while first + CHAIN <= rows.end {
+        let chains = Chains { first, apart: 1, count: 1 };
+        // SAFETY: the caller's, here and below.
+        unsafe { add_chains::<A, S, CHAIN>(simd, columns, channels, chains, to) };
+        first += CHAIN;
+    }
+    let chains = Chains { first, apart: 0, count: rows.end - first };
+    // SAFETY: the same.
+    unsafe { add_chains::<A, S, 1>(simd, columns, channels, chains, to) };
 }
 
-/// Adds all rows of a tile, block by block.
+/// Adds all rows of a tile.
 #[inline(always)]
 fn add_tile<A: Access, S: Simd>(
     simd: S,
     columns: impl Columns<A>,
     cut: &Cut,
     tile: &Tile,
-    operands: usize,
     to: [*mut f64; 2],
 ) {
-    let (channels, rows) = (cut.problem.channels(), cut.rows(tile));
-    let row = channels * size_of::<A::Stored>() * operands;
-    let height = (BLOCK / row / CHAIN * CHAIN).max(CHAIN);
-    for r in rows.clone().step_by(height) {
-        let (block, next) = (r..rows.end.min(r + height), (r + height) * channels);
+    let rows = cut.rows(tile);
+    let quarter = rows.len() / CHAIN;
+    let quarter = if quarter > LONG_QUARTER { quarter - 1 } else { quarter };
+    // Where all channels are one run, their sums can stay in registers for the whole tile.
+    let is_run = tile.channels.len() <= RUN * A::Vec::<S>::LANES;
+    let (steps, count) = if is_run { (1, quarter) } else { (quarter, 1) };
+    for k in 0..steps {
+        let chains = Chains { first: rows.start + k, apart: quarter, count };
         // SAFETY: rows of the tile; the sums are what `clear` says.
-        unsafe {
-            if is_run::<A, S>(channels) {
-                add_rows::<A, S, false>(simd, columns, &tile.channels, &block, next, to);
-            } else {
-                add_rows::<A, S, true>(simd, columns, &tile.channels, &block, next, to);
-            }
-        }
+        unsafe { add_chains::<A, S, CHAIN>(simd, columns, &tile.channels, chains, to) };
     }
+    let rest = rows.start + CHAIN * quarter..rows.end;
+    let chains = Chains { first: rest.start, apart: 0, count: rest.len() };
+    // SAFETY: the same.
+    unsafe { add_chains::<A, S, 1>(simd, columns, &tile.channels, chains, to) };
 }
 
 /// Σd and Σd² of each channel of a tile.
@@ -276,11 +290,6 @@ impl<A: Access> Columns<A> for Deviations<A> {
         let d = unsafe { load::<A, S>(simd, x, count) }.sub(shift);
         (d, d)
     }
-
-    #[inline(always)]
-    fn ask<S: Simd>(self, simd: S, element: usize) {
-        simd.prefetch_into(Hint::Second, self.x.at(element).cast());
-    }
 }
 
 impl<A: Access> Kernel for SumDeviations<'_, A> {
@@ -291,21 +300,14 @@ impl<A: Access> Kernel for SumDeviations<'_, A> {
         let shift = self.shift.at(tile.group * channels);
         let columns = Deviations::<A> { channels, x: self.x, shift };
         let Some(mask) = self.mask else {
-            return add_tile::<A, S>(simd, columns, cut, tile, 1, to);
+            return add_tile::<A, S>(simd, columns, cut, tile, to);
         };
         for r in cut.rows(tile) {
             // SAFETY: the position of a row of the tile.
-            if unsafe { mask.get(r) } == 0 {
-                continue;
-            }
-            let (row, ahead) = (r..r + 1, r * channels + BLOCK / size_of::<A::Stored>());
-            // SAFETY: the row; the sums are what `clear` says.
-            unsafe {
-                if is_run::<A, S>(channels) {
-                    add_rows::<A, S, false>(simd, columns, &tile.channels, &row, ahead, to);
-                } else {
-                    add_rows::<A, S, true>(simd, columns, &tile.channels, &row, ahead, to);
-                }
+            if unsafe { mask.get(r) } != 0 {
+                let row = Chains { first: r, apart: 0, count: 1 };
+                // SAFETY: the row; the sums are what `clear` says.
+                unsafe { add_chains::<A, S, 1>(simd, columns, &tile.channels, row, to) };
             }
         }
     }
@@ -361,15 +363,6 @@ impl<A: Access, const PLAIN: bool> Columns<A> for Gradients<A, PLAIN> {
         let x = unsafe { load::<A, S>(simd, self.x.at(at + c), count) };
         (dy, x.sub(centre))
     }
-
-    #[inline(always)]
-    fn ask<S: Simd>(self, simd: S, element: usize) {
-        simd.prefetch_into(Hint::Second, self.x.at(element).cast());
-        simd.prefetch_into(Hint::Second, self.dy.at(element).cast());
-        if let Through::Output(y) = self.through {
-            simd.prefetch_into(Hint::Second, y.at(element).cast());
-        }
-    }
 }
 
 impl<A: Access, const PLAIN: bool> Kernel for SumGradients<'_, A, PLAIN> {
@@ -380,6 +373,6 @@ impl<A: Access, const PLAIN: bool> Kernel for SumGradients<'_, A, PLAIN> {
         let to = clear(cut, tile, self.sums);
         let centre = self.centre.at(tile.group * channels);
         let columns = Gradients::<A, PLAIN> { channels, x, dy, through, centre };
-        add_tile::<A, S>(simd, columns, cut, tile, 2, to);
+        add_tile::<A, S>(simd, columns, cut, tile, to);
     }
 }
