@@ -1,9 +1,8 @@
 //! The sums of channels-last: rows of one value per channel, so lanes are channels.
 //!
-//! A tile is taken as four runs of rows side by side, each in the order of the memory, and a chain is a row
-//! of each: the processor follows all of them, and memory has more pages open than for one. Sums of a
-//! few vectors stay in registers; those of longer rows are in the first-level cache, and change every four
-//! rows.
+//! A tile is taken as runs of rows side by side, each in the order of the memory, and a row of each is added
+//! before the next: the processor follows all of them, and memory has more pages open than for one. The sums
+//! of a few vectors stay in registers; those of longer rows are in the first-level cache.
 
 use core::ops::Range;
 
@@ -19,13 +18,16 @@ use crate::tile::{Cut, Tile};
 /// Rows whose values are added in the lanes' own precision before they go into `f64`.
 const CHAIN: usize = 4;
 
-/// A quarter of a tile is one row shorter where it has more than that: lines that are a power of two apart
-/// compete for the same places of the caches.
-const LONG_QUARTER: usize = 32;
+/// How many runs of x go side by side, and how many of dy and as many of x.
+const RUNS: [usize; 2] = [8, 4];
 
-/// Vectors of a run. The sums of four take 28 of the 32 registers of AVX-512; with AVX2, which has not as many,
-/// fewer were no faster.
-const RUN: usize = 4;
+/// A run is one row shorter where it has more than that: lines that are a power of two apart compete for the
+/// same places of the caches.
+const LONG: usize = 32;
+
+/// Vectors that are added over all runs before the next. The sums of four take 28 of the 32 registers of
+/// AVX-512; with AVX2, which has not as many, fewer were no faster.
+const WIDTH: usize = 4;
 
 /// Adds two sums of `count` channels to those from channel `c` on; `ALL` where that is a vector of them.
 ///
@@ -100,16 +102,16 @@ pub(crate) trait Columns<A: Access>: Copy {
     ) -> (A::Vec<S>, A::Vec<S>);
 }
 
-/// Chains of rows: chain k is row `first + k`, the row that is `apart` rows behind it, and so on.
+/// Runs of rows side by side: the first row of the first, how many rows there are from one to the next, and
+/// how many rows each has.
 #[derive(Clone, Copy)]
-struct Chains {
+struct Runs {
     first: usize,
     apart: usize,
-    count: usize,
+    len: usize,
 }
 
-/// Adds `W` vectors of each row of some chains of `N`, channels from `c` on; of the last vector the first
-/// `last` lanes.
+/// Adds `W` vectors of each row of `N` runs, channels from `c` on; of the last vector the first `last` lanes.
 ///
 /// # Safety
 ///
@@ -118,7 +120,7 @@ struct Chains {
 unsafe fn downwards<A: Access, S: Simd, const W: usize, const N: usize>(
     simd: S,
     columns: impl Columns<A>,
-    chains: Chains,
+    runs: Runs,
     c: usize,
     last: usize,
     to: [*mut f64; 2],
@@ -132,21 +134,23 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize, const N: usize>(
         // SAFETY: the caller's, here and below.
         *held = unsafe { columns.hold(simd, c + w * lanes, count(w)) };
     }
-    for k in 0..chains.count {
-        let mut chain = [[zero; 2]; W];
-        for i in 0..N {
-            let row = chains.first + k + i * chains.apart;
-            for (w, (chain, held)) in chain.iter_mut().zip(&held).enumerate() {
-                let c = c + w * lanes;
-                // SAFETY: the same.
-                let (a, b) = unsafe { columns.lanes(simd, *held, row, c, count(w)) };
-                *chain = [chain[0].add(a), a.mul_add(b, chain[1])];
+    for row in runs.first..runs.first + runs.len {
+        for chain in 0..N.div_ceil(CHAIN) {
+            let row = row + chain * CHAIN * runs.apart;
+            let mut chains = [[zero; 2]; W];
+            for i in 0..N.min(CHAIN) {
+                for (w, (chains, held)) in chains.iter_mut().zip(&held).enumerate() {
+                    let (row, c) = (row + i * runs.apart, c + w * lanes);
+                    // SAFETY: the same.
+                    let (a, b) = unsafe { columns.lanes(simd, *held, row, c, count(w)) };
+                    *chains = [chains[0].add(a), a.mul_add(b, chains[1])];
+                }
             }
-        }
-        for (sums, chain) in sums.iter_mut().zip(&chain) {
-            for (sums, chain) in sums.iter_mut().zip(chain) {
-                let [low, high] = chain.widen();
-                *sums = [sums[0].add(low), sums[1].add(high)];
+            for (sums, chains) in sums.iter_mut().zip(&chains) {
+                for (sums, chain) in sums.iter_mut().zip(chains) {
+                    let [low, high] = chain.widen();
+                    *sums = [sums[0].add(low), sums[1].add(high)];
+                }
             }
         }
     }
@@ -159,48 +163,46 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize, const N: usize>(
     unsafe { accumulate::<A, S, false>(simd, sums[W - 1], to, c + (W - 1) * lanes, last) };
 }
 
-/// Adds the rows of some chains of `N`, a few vectors of all before the next.
+/// Adds the rows of `N` runs, a few vectors of all before the next.
 ///
 /// # Safety
 ///
 /// The tile has these rows and channels, and the sums are its own.
 #[inline(always)]
-unsafe fn add_chains<A: Access, S: Simd, const N: usize>(
+unsafe fn add_runs<A: Access, S: Simd, const N: usize>(
     simd: S,
     columns: impl Columns<A>,
     channels: &Range<usize>,
-    chains: Chains,
+    runs: Runs,
     to: [*mut f64; 2],
 ) {
     let lanes = A::Vec::<S>::LANES;
     let mut c = channels.start;
     while c < channels.end {
         let vectors = match (channels.end - c).div_ceil(lanes) {
-            RUN.. => RUN,
+            WIDTH.. => WIDTH,
+            // Single rows are few: another width would be more code.
             2.. if N > 1 => 2,
             _ => 1,
         };
         let end = channels.end.min(c + vectors * lanes);
         let last = end - c - (vectors - 1) * lanes;
-        macro_rules! run {
+        macro_rules! add {
             ($vectors:expr) => {
                 // SAFETY: the caller's.
-                unsafe {
-                    downwards::<A, S, { $vectors }, N>(simd, columns, chains, c, last, to);
-                }
+                unsafe { downwards::<A, S, { $vectors }, N>(simd, columns, runs, c, last, to) }
             };
         }
         match vectors {
-            RUN => run!(RUN),
-            // Single rows are few: another length would be more code.
-            2 if N > 1 => run!(2),
-            _ => run!(1),
+            WIDTH => add!(WIDTH),
+            2 if N > 1 => add!(2),
+            _ => add!(1),
         }
         c = end;
     }
 }
 
-/// Adds the values of some rows that follow each other.
+/// Adds rows that follow each other: [`CHAIN`] of them at a time, and the rest one by one.
 ///
 /// # Safety
 ///
@@ -215,40 +217,39 @@ pub(crate) unsafe fn add_rows<A: Access, S: Simd>(
 ) {
     let mut first = rows.start;
     while first + CHAIN <= rows.end {
-        let chains = Chains { first, apart: 1, count: 1 };
+        let runs = Runs { first, apart: 1, len: 1 };
         // SAFETY: the caller's, here and below.
-        unsafe { add_chains::<A, S, CHAIN>(simd, columns, channels, chains, to) };
+        unsafe { add_runs::<A, S, CHAIN>(simd, columns, channels, runs, to) };
         first += CHAIN;
     }
-    let chains = Chains { first, apart: 0, count: rows.end - first };
+    let rest = Runs { first, apart: 0, len: rows.end - first };
     // SAFETY: the same.
-    unsafe { add_chains::<A, S, 1>(simd, columns, channels, chains, to) };
+    unsafe { add_runs::<A, S, 1>(simd, columns, channels, rest, to) };
 }
 
-/// Adds all rows of a tile.
+/// Adds all rows of a tile, in `N` runs and what is left over.
 #[inline(always)]
-fn add_tile<A: Access, S: Simd>(
+fn add_tile<A: Access, S: Simd, const N: usize>(
     simd: S,
     columns: impl Columns<A>,
     cut: &Cut,
     tile: &Tile,
     to: [*mut f64; 2],
 ) {
-    let rows = cut.rows(tile);
-    let quarter = rows.len() / CHAIN;
-    let quarter = if quarter > LONG_QUARTER { quarter - 1 } else { quarter };
-    // Where all channels are one run, their sums can stay in registers for the whole tile.
-    let is_run = tile.channels.len() <= RUN * A::Vec::<S>::LANES;
-    let (steps, count) = if is_run { (1, quarter) } else { (quarter, 1) };
-    for k in 0..steps {
-        let chains = Chains { first: rows.start + k, apart: quarter, count };
+    let (channels, rows) = (&tile.channels, cut.rows(tile));
+    let apart = rows.len() / N;
+    let apart = if apart > LONG { apart - 1 } else { apart };
+    // Where one width has all channels, their sums can stay in registers for the whole tile.
+    let at_once = channels.len() <= WIDTH * A::Vec::<S>::LANES;
+    let (steps, len) = if at_once { (1, apart) } else { (apart, 1) };
+    for first in rows.start..rows.start + steps {
         // SAFETY: rows of the tile; the sums are what `clear` says.
-        unsafe { add_chains::<A, S, CHAIN>(simd, columns, &tile.channels, chains, to) };
+        unsafe { add_runs::<A, S, N>(simd, columns, channels, Runs { first, apart, len }, to) };
     }
-    let rest = rows.start + CHAIN * quarter..rows.end;
-    let chains = Chains { first: rest.start, apart: 0, count: rest.len() };
+    let first = rows.start + N * apart;
+    let rest = Runs { first, apart: 0, len: rows.end - first };
     // SAFETY: the same.
-    unsafe { add_chains::<A, S, 1>(simd, columns, &tile.channels, chains, to) };
+    unsafe { add_runs::<A, S, 1>(simd, columns, channels, rest, to) };
 }
 
 /// Σd and Σd² of each channel of a tile.
@@ -300,14 +301,14 @@ impl<A: Access> Kernel for SumDeviations<'_, A> {
         let shift = self.shift.at(tile.group * channels);
         let columns = Deviations::<A> { channels, x: self.x, shift };
         let Some(mask) = self.mask else {
-            return add_tile::<A, S>(simd, columns, cut, tile, to);
+            return add_tile::<A, S, { RUNS[0] }>(simd, columns, cut, tile, to);
         };
         for r in cut.rows(tile) {
             // SAFETY: the position of a row of the tile.
             if unsafe { mask.get(r) } != 0 {
-                let row = Chains { first: r, apart: 0, count: 1 };
+                let row = Runs { first: r, apart: 0, len: 1 };
                 // SAFETY: the row; the sums are what `clear` says.
-                unsafe { add_chains::<A, S, 1>(simd, columns, &tile.channels, row, to) };
+                unsafe { add_runs::<A, S, 1>(simd, columns, &tile.channels, row, to) };
             }
         }
     }
@@ -373,6 +374,6 @@ impl<A: Access, const PLAIN: bool> Kernel for SumGradients<'_, A, PLAIN> {
         let to = clear(cut, tile, self.sums);
         let centre = self.centre.at(tile.group * channels);
         let columns = Gradients::<A, PLAIN> { channels, x, dy, through, centre };
-        add_tile::<A, S>(simd, columns, cut, tile, to);
+        add_tile::<A, S, { RUNS[1] }>(simd, columns, cut, tile, to);
     }
 }
