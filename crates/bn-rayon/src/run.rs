@@ -239,7 +239,13 @@ impl<V: Vector> Minus<V> {
     pub(crate) fn new(simd: V::Simd, value: V) -> Self {
         // Hidden from the compiler, which would make an addition of it again.
         let one = V::splat(simd, V::Scalar::of(core::hint::black_box(1.0)));
-        Self { one, negative: V::splat(simd, V::Scalar::default()).sub(value) }
+        Self { one, negative: V::splat(simd, V::Scalar::default()) }.of(simd, value)
+    }
+
+    /// The same of another K; one register has the 1 of all.
+    #[inline(always)]
+    pub(crate) fn of(self, simd: V::Simd, value: V) -> Self {
+        Self { negative: V::splat(simd, V::Scalar::default()).sub(value), ..self }
     }
 
     /// x − K

@@ -6,7 +6,7 @@
 
 use super::strip::{FEW_STRIPS, SHORT_ROW, SPREAD};
 use crate::channels_last::{Columns, add_rows};
-use crate::run::{each_vector, load};
+use crate::run::{Minus, each_vector, load};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector, total};
 use crate::tile::{Cut, Tile};
@@ -54,7 +54,7 @@ impl<A: Access, const GRADIENT: bool> Columns<A> for Strips<A, GRADIENT> {
     unsafe fn lanes<S: Simd>(
         self,
         simd: S,
-        shift: A::Vec<S>,
+        shift: Minus<A::Vec<S>>,
         row: usize,
         c: usize,
         count: usize,
@@ -63,7 +63,7 @@ impl<A: Access, const GRADIENT: bool> Columns<A> for Strips<A, GRADIENT> {
         let next = at + STRIPS * self.stride;
         simd.prefetch(self.x.at(next).cast());
         // SAFETY: the caller's.
-        let d = unsafe { load::<A, S>(simd, self.x.at(at), count) }.sub(shift);
+        let d = shift.from(unsafe { load::<A, S>(simd, self.x.at(at), count) });
         if !GRADIENT {
             // Lanes beyond the strip are not stored.
             return (d, d);

@@ -10,7 +10,7 @@ use bn_core::Element;
 
 use super::table::LoadLanes;
 use crate::channels_first::Given;
-use crate::run::{Pass, Through, load, passed};
+use crate::run::{Minus, Pass, Through, load, passed};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector};
 use crate::tile::{Cut, Tile};
@@ -95,7 +95,7 @@ pub(crate) trait Columns<A: Access>: Copy {
     unsafe fn lanes<S: Simd>(
         self,
         simd: S,
-        held: A::Vec<S>,
+        held: Minus<A::Vec<S>>,
         row: usize,
         c: usize,
         count: usize,
@@ -120,6 +120,7 @@ struct Runs {
 unsafe fn downwards<A: Access, S: Simd, const W: usize, const N: usize>(
     simd: S,
     columns: impl Columns<A>,
+    minus: Minus<A::Vec<S>>,
     runs: Runs,
     c: usize,
     last: usize,
@@ -129,10 +130,10 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize, const N: usize>(
     let zero = A::Vec::<S>::splat(simd, A::Scalar::default());
     let count = |w| if w + 1 == W { last } else { lanes };
     let mut sums = [[[S::F64::splat(simd, 0.0); 2]; 2]; W];
-    let mut held = [zero; W];
+    let mut held = [minus; W];
     for (w, held) in held.iter_mut().enumerate() {
         // SAFETY: the caller's, here and below.
-        *held = unsafe { columns.hold(simd, c + w * lanes, count(w)) };
+        *held = minus.of(simd, unsafe { columns.hold(simd, c + w * lanes, count(w)) });
     }
     for row in runs.first..runs.first + runs.len {
         for chain in 0..N.div_ceil(CHAIN) {
@@ -172,6 +173,7 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize, const N: usize>(
 unsafe fn add_runs<A: Access, S: Simd, const N: usize>(
     simd: S,
     columns: impl Columns<A>,
+    minus: Minus<A::Vec<S>>,
     channels: &Range<usize>,
     runs: Runs,
     to: [*mut f64; 2],
@@ -190,7 +192,9 @@ unsafe fn add_runs<A: Access, S: Simd, const N: usize>(
         macro_rules! add {
             ($vectors:expr) => {
                 // SAFETY: the caller's.
-                unsafe { downwards::<A, S, { $vectors }, N>(simd, columns, runs, c, last, to) }
+                unsafe {
+                    downwards::<A, S, { $vectors }, N>(simd, columns, minus, runs, c, last, to)
+                }
             };
         }
         match vectors {
@@ -215,16 +219,17 @@ pub(crate) unsafe fn add_rows<A: Access, S: Simd>(
     rows: &Range<usize>,
     to: [*mut f64; 2],
 ) {
+    let minus = Minus::new(simd, A::Vec::<S>::splat(simd, A::Scalar::default()));
     let mut first = rows.start;
     while first + CHAIN <= rows.end {
         let runs = Runs { first, apart: 1, len: 1 };
         // SAFETY: the caller's, here and below.
-        unsafe { add_runs::<A, S, CHAIN>(simd, columns, channels, runs, to) };
+        unsafe { add_runs::<A, S, CHAIN>(simd, columns, minus, channels, runs, to) };
         first += CHAIN;
     }
     let rest = Runs { first, apart: 0, len: rows.end - first };
     // SAFETY: the same.
-    unsafe { add_runs::<A, S, 1>(simd, columns, channels, rest, to) };
+    unsafe { add_runs::<A, S, 1>(simd, columns, minus, channels, rest, to) };
 }
 
 /// Adds all rows of a tile, in `N` runs and what is left over.
@@ -237,6 +242,7 @@ fn add_tile<A: Access, S: Simd, const N: usize>(
     to: [*mut f64; 2],
 ) {
     let (channels, rows) = (&tile.channels, cut.rows(tile));
+    let minus = Minus::new(simd, A::Vec::<S>::splat(simd, A::Scalar::default()));
     let apart = rows.len() / N;
     let apart = if apart > LONG { apart - 1 } else { apart };
     // Where one width has all channels, their sums can stay in registers for the whole tile.
@@ -244,12 +250,14 @@ fn add_tile<A: Access, S: Simd, const N: usize>(
     let (steps, len) = if at_once { (1, apart) } else { (apart, 1) };
     for first in rows.start..rows.start + steps {
         // SAFETY: rows of the tile; the sums are what `clear` says.
-        unsafe { add_runs::<A, S, N>(simd, columns, channels, Runs { first, apart, len }, to) };
+        unsafe {
+            add_runs::<A, S, N>(simd, columns, minus, channels, Runs { first, apart, len }, to);
+        };
     }
     let first = rows.start + N * apart;
     let rest = Runs { first, apart: 0, len: rows.end - first };
     // SAFETY: the same.
-    unsafe { add_runs::<A, S, 1>(simd, columns, channels, rest, to) };
+    unsafe { add_runs::<A, S, 1>(simd, columns, minus, channels, rest, to) };
 }
 
 /// Σd and Σd² of each channel of a tile.
@@ -281,14 +289,14 @@ impl<A: Access> Columns<A> for Deviations<A> {
     unsafe fn lanes<S: Simd>(
         self,
         simd: S,
-        shift: A::Vec<S>,
+        shift: Minus<A::Vec<S>>,
         row: usize,
         c: usize,
         count: usize,
     ) -> (A::Vec<S>, A::Vec<S>) {
         let x = self.x.at(row * self.channels + c);
         // SAFETY: the caller's.
-        let d = unsafe { load::<A, S>(simd, x, count) }.sub(shift);
+        let d = shift.from(unsafe { load::<A, S>(simd, x, count) });
         (d, d)
     }
 }
@@ -303,12 +311,13 @@ impl<A: Access> Kernel for SumDeviations<'_, A> {
         let Some(mask) = self.mask else {
             return add_tile::<A, S, { RUNS[0] }>(simd, columns, cut, tile, to);
         };
+        let minus = Minus::new(simd, A::Vec::<S>::splat(simd, A::Scalar::default()));
         for r in cut.rows(tile) {
             // SAFETY: the position of a row of the tile.
             if unsafe { mask.get(r) } != 0 {
                 let row = Runs { first: r, apart: 0, len: 1 };
                 // SAFETY: the row; the sums are what `clear` says.
-                unsafe { add_runs::<A, S, 1>(simd, columns, &tile.channels, row, to) };
+                unsafe { add_runs::<A, S, 1>(simd, columns, minus, &tile.channels, row, to) };
             }
         }
     }
@@ -351,7 +360,7 @@ impl<A: Access, const PLAIN: bool> Columns<A> for Gradients<A, PLAIN> {
     unsafe fn lanes<S: Simd>(
         self,
         simd: S,
-        centre: A::Vec<S>,
+        centre: Minus<A::Vec<S>>,
         row: usize,
         c: usize,
         count: usize,
@@ -362,7 +371,7 @@ impl<A: Access, const PLAIN: bool> Columns<A> for Gradients<A, PLAIN> {
         let dy = unsafe { passed::<A, S>(simd, self.dy.at(at), pass, c, count) };
         // SAFETY: the same.
         let x = unsafe { load::<A, S>(simd, self.x.at(at + c), count) };
-        (dy, x.sub(centre))
+        (dy, centre.from(x))
     }
 }
 
