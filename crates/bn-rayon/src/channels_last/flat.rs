@@ -67,7 +67,8 @@ impl<R: LoadLanes + Real, const N: usize> Rows<R, N> {
     ) {
         let mut at = rows.start * self.channels;
         let end = rows.end * self.channels;
-        if STREAM && self.abreast {
+        // Within a cache what is gained is that coefficients are loaded once for all runs, if they can be kept.
+        if self.abreast && (STREAM || S::MANY_REGISTERS) {
             let run = self.run(size_of::<A::Stored>(), rows.len()) * self.channels;
             if run > 0 {
                 // SAFETY: so many rows of the tile, here and below.

@@ -33,6 +33,8 @@ macro_rules! op {
 }
 
 impl Simd for Avx512 {
+    const MANY_REGISTERS: bool = true;
+
     type F32 = F32;
     type F64 = F64;
 

@@ -79,6 +79,9 @@ impl Real for f64 {
 /// Made only by [`Level::run`], inside a function compiled for that instruction set. A vector is made
 /// only from such a proof, so the methods of a vector need none.
 pub(crate) trait Simd: Copy {
+    /// Whether registers hold twenty vectors of sixteen `f32` and what a loop needs beside.
+    const MANY_REGISTERS: bool = false;
+
     /// 16 lanes of `f32`.
     type F32: Vector<Scalar = f32, Simd = Self>;
     /// 8 lanes of `f64`.
