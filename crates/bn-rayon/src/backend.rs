@@ -370,13 +370,14 @@ mod tests {
     use super::*;
     use crate::tuning::{GENERAL, ZEN5};
 
-    /// Everything that training and backward with ReLU write. Numbers as `f64`, in which each has its own bits;
-    /// outputs `offset` values behind where the allocator puts them, and over their inputs where `in_place`.
+    /// Everything that training and backward write, with ReLU and its bits or without. Numbers as `f64`, in which
+    /// each has its own bits; outputs `offset` values behind where the allocator puts them, and over their inputs
+    /// where `in_place`.
     fn written<T: Element>(
         backend: &RayonBackend,
         problem: Problem,
-        offset: usize,
-        in_place: bool,
+        relu: bool,
+        (offset, in_place): (usize, bool),
     ) -> [Vec<u64>; 7] {
         let len = problem.elements();
         let value =
@@ -397,7 +398,9 @@ mod tests {
             InOut::new(&x[..], &mut y[offset..])
         };
         let mut forward = ForwardTraining::new(problem, io, saved);
-        forward.epilogue = Epilogue::Relu { bits: Some(&mut bits[..]) };
+        if relu {
+            forward.epilogue = Epilogue::Relu { bits: Some(&mut bits[..]) };
+        }
         backend.forward_training(forward.check().unwrap()).unwrap();
         let [mut dgamma, mut dbeta] =
             [(); 2].map(|()| vec![T::Param::default(); problem.channels()]);
@@ -408,7 +411,9 @@ mod tests {
         };
         let saved = SavedTensor::Input(&x[..]);
         let mut backward = Backward::new(problem, io, saved, &mean[..], &inv_std[..]);
-        backward.gate = Gate::Bits(&bits[..]);
+        if relu {
+            backward.gate = Gate::Bits(&bits[..]);
+        }
         (backward.dgamma, backward.dbeta) = (Some(&mut dgamma[..]), Some(&mut dbeta[..]));
         backend.backward(backward.check().unwrap()).unwrap();
         let bits = bits.into_iter().map(u64::from).collect();
@@ -421,7 +426,7 @@ mod tests {
     }
 
     /// Every way of walking a problem against the first one.
-    fn compare<T: Element>(problem: Problem) {
+    fn compare<T: Element>(problem: Problem, relu: bool) {
         let mut first: Option<[Vec<u64>; 7]> = None;
         for (threads, tuning, cache) in [
             (1, GENERAL, 1 << 20),
@@ -432,11 +437,11 @@ mod tests {
         ] {
             let mut backend = RayonBackend::with_threads(threads).unwrap().with_cache(cache);
             backend.engine.tuning = tuning;
-            for (offset, in_place) in [(0, false), (1, false), (3, true)] {
-                let these = written::<T>(&backend, problem, offset, in_place);
+            for place in [(0, false), (1, false), (3, true)] {
+                let these = written::<T>(&backend, problem, relu, place);
                 let first = first.get_or_insert_with(|| these.clone());
                 let how = format!("{threads} threads, {tuning:?}, cache of {cache}");
-                assert!(*first == these, "{problem:?}, {how}, {offset} behind, {in_place}");
+                assert!(*first == these, "{problem:?}, {how}, {relu}, {place:?}");
             }
         }
     }
@@ -446,20 +451,29 @@ mod tests {
         // Beyond what counts as near, with strips and runs that go side by side and with some that do not: parts
         // of several strips, samples that are no multiple of four, rows that are no multiple of a vector or cut.
         for dims in [[9, 64, 33, 33], [7, 5, 150, 151], [130, 16, 33, 33], [3, 2, 600, 301]] {
-            compare::<f32>(Problem::new(&dims, Layout::ChannelsFirst).unwrap());
+            compare::<f32>(Problem::new(&dims, Layout::ChannelsFirst).unwrap(), true);
         }
         for dims in [[9, 33, 33, 64], [130, 33, 33, 24], [3, 150, 151, 13]] {
-            compare::<f32>(Problem::new(&dims, Layout::ChannelsLast).unwrap());
+            compare::<f32>(Problem::new(&dims, Layout::ChannelsLast).unwrap(), true);
         }
         let grouped = Problem::new(&[18, 16, 56, 56], Layout::ChannelsFirst).unwrap();
-        compare::<f32>(grouped.with_groups(3).unwrap());
+        compare::<f32>(grouped.with_groups(3).unwrap(), true);
         for (dims, layout) in
             [([18, 16, 66, 67], Layout::ChannelsFirst), ([18, 66, 67, 16], Layout::ChannelsLast)]
         {
             let problem = Problem::new(&dims, layout).unwrap();
-            compare::<bf16>(problem);
-            compare::<f16>(problem);
-            compare::<f64>(problem);
+            compare::<bf16>(problem, true);
+            compare::<f16>(problem, true);
+            compare::<f64>(problem, true);
+        }
+        // Short rows without bits: groups of channels that begin within a line, and one that is not whole.
+        for (dims, layout) in
+            [([130, 150, 7, 7], Layout::ChannelsFirst), ([130, 33, 33, 24], Layout::ChannelsLast)]
+        {
+            let problem = Problem::new(&dims, layout).unwrap();
+            compare::<f32>(problem, false);
+            compare::<bf16>(problem, false);
+            compare::<f64>(problem, false);
         }
     }
 }

@@ -6,7 +6,7 @@ use core::ops::Range;
 use bn_core::{Counts, Error, Layout, Problem, SavedTensor};
 
 use crate::channels_first::outputs::{Gradient, GradientSum};
-use crate::channels_first::short::{ShortRows, is_short};
+use crate::channels_first::short::{SumShort, WriteShort, is_short, is_written_short};
 use crate::channels_first::strip::{Span, Step};
 use crate::channels_first::sums::SumRows;
 use crate::channels_first::{Given, Taken};
@@ -289,7 +289,7 @@ impl<A: Access> Units for First<'_, A> {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 let tile = Tile { part, ..span.tile.clone() };
                 let (dy, shift, sums) = (Some(dy), reducing.means.centre, reducing.sums);
-                engine.run(ShortRows::<A> { cut, tile, x, dy, shift, sums });
+                engine.run(SumShort::<A> { cut, tile, x, dy, shift, sums });
             }
             sum = None;
         }
@@ -319,17 +319,31 @@ impl<A: Access> Units for First<'_, A> {
             };
         };
         macro_rules! run {
-            ($plain:literal, $stream:literal) => {
+            ($plain:literal, $stream:literal) => {{
+                let (sum, output) =
+                    (sums!($plain), Gradient::<_, $plain> { given, taken: make.taken });
+                let (table, forwards) = (self.to.lanes, self.reducing.is_none());
+                if is_written_short::<A, 5>(cut, &output) {
+                    sum.into_iter().for_each(|sum| engine.run(sum));
+                    let (write, abreast) = ((span, output), engine.tuning.abreast.is_some());
+                    return engine.run(WriteShort::<A, _, 5, $stream> {
+                        cut,
+                        write,
+                        table,
+                        abreast,
+                        forwards,
+                    });
+                }
                 engine.run(Step::<A, _, _, 5, $stream> {
                     cut,
-                    sum: sums!($plain),
-                    write: (span, Gradient::<_, $plain> { given, taken: make.taken }),
-                    table: self.to.lanes,
+                    sum,
+                    write: (span, output),
+                    table,
                     ahead: self.plan.ahead_of_writes(self.reducing.is_some()),
                     walk: self.plan.walk(),
-                    forwards: self.reducing.is_none(),
+                    forwards,
                 })
-            };
+            }};
         }
         let plain = is_open
             && given.x.is_some()

@@ -11,7 +11,8 @@ use std::sync::OnceLock;
 use bn_core::Layout;
 
 use crate::channels_first::CHANNELS;
-use crate::channels_first::strip::{SHORT_ROW, Span};
+use crate::channels_first::short::SHORT_ROW;
+use crate::channels_first::strip::Span;
 use crate::simd::{Kernel, Level};
 use crate::team::Team;
 use crate::tile::{Cut, Tile};

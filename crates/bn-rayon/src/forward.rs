@@ -7,7 +7,7 @@ use bn_core::{Counts, Error, Layout, Problem};
 
 use crate::channels_first::few::{FewMoments, References};
 use crate::channels_first::outputs::{Deviations, Normalized};
-use crate::channels_first::short::{ShortRows, is_short};
+use crate::channels_first::short::{SumShort, WriteShort, is_short, is_written_short};
 use crate::channels_first::strip::{Span, Step};
 use crate::channels_first::sums::SumRows;
 use crate::channels_last::Table;
@@ -188,7 +188,7 @@ impl<A: Access> Units for First<'_, A> {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 let tile = Tile { part, ..span.tile.clone() };
                 let (x, shift, sums) = (taking.moments.x, taking.shift, taking.sums);
-                engine.run(ShortRows::<A> { cut, tile, x, dy: None, shift, sums });
+                engine.run(SumShort::<A> { cut, tile, x, dy: None, shift, sums });
             }
             sum = None;
         }
@@ -223,14 +223,27 @@ impl<A: Access> Units for First<'_, A> {
         macro_rules! run {
             ($finish:literal, $stream:literal) => {{
                 let (io, finish) = (apply.io, apply.finish);
+                let output = Normalized::<_, $finish> { io, finish };
+                let (table, forwards) = (self.to.lanes, self.taking.is_none());
+                if is_written_short::<A, 3>(cut, &output) {
+                    sum.into_iter().for_each(|sum| engine.run(sum));
+                    let (write, abreast) = ((span, output), engine.tuning.abreast.is_some());
+                    return engine.run(WriteShort::<A, _, 3, $stream> {
+                        cut,
+                        write,
+                        table,
+                        abreast,
+                        forwards,
+                    });
+                }
                 engine.run(Step::<A, _, _, 3, $stream> {
                     cut,
                     sum,
-                    write: (span, Normalized::<_, $finish> { io, finish }),
-                    table: self.to.lanes,
+                    write: (span, output),
+                    table,
                     ahead: self.plan.ahead_of_writes(self.taking.is_some()),
                     walk: self.plan.walk(),
-                    forwards: self.taking.is_none(),
+                    forwards,
                 })
             }};
         }

@@ -5,7 +5,6 @@
 //! where one after the other they add up. Memory may like it besides when strips of several samples are
 //! walked side by side: see [`crate::tuning`].
 
-use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::outputs::{Output, Row, Stride, Sum};
@@ -16,20 +15,6 @@ use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector, first_lanes};
 use crate::tile::{ABREAST, Cut, Tile};
 use crate::tuning::Tuning;
-
-/// Rows of at most so many values are written with coefficients spread over the strip: 7×7 has three
-/// vectors to a row, and going from one row to the next costs as much as two.
-pub(crate) const SHORT_ROW: usize = 100;
-
-/// Values of a strip that is written so, at most.
-pub(super) const SPREAD: usize = 1024;
-
-/// The coefficients of a strip's values.
-#[repr(align(64))]
-struct Spread<R, const N: usize>([[R; SPREAD]; N]);
-
-/// Fewer strips are not worth it.
-pub(crate) const FEW_STRIPS: usize = 8;
 
 /// Some strips of a unit.
 #[derive(Clone, Debug)]
@@ -100,8 +85,6 @@ where
     /// At most so many strips side by side, in turns of so many bytes; more than one only where rows are long.
     #[inline(always)]
     fn strips<S: Simd, const MOST: usize>(&self, simd: S, turn: usize) {
-        let mut space = MaybeUninit::uninit();
-        let spread = if MOST == 1 { self.spread(&mut space) } else { core::ptr::null() };
         let blocks = blocks::<A, S>(turn);
         let mut left = self.write.0.strips.clone();
         let (mut acc, mut both) = (Accs::new(), [[S::F64::splat(simd, 0.0); 2]; MOST]);
@@ -115,7 +98,7 @@ where
                 break;
             }
             let turn = if MOST == 1 { usize::MAX } else { blocks * BLOCK };
-            let mut cursor = self.cursor(simd, spread, strips, &mut bits);
+            let mut cursor = self.cursor(simd, strips, &mut bits);
             while summing || cursor.at < cursor.end {
                 let vectors = match &mut sums {
                     Some(sums) if summing => sums.next_turn(simd, blocks),
@@ -127,43 +110,10 @@ where
         }
     }
 
-    /// Writes the coefficients of each value of a strip to `space`, where rows are short and strips many,
-    /// and returns where they are, each [`SPREAD`] places behind the one before; null where they are not.
-    #[inline(always)]
-    fn spread(&self, space: &mut MaybeUninit<Spread<A::Scalar, N>>) -> *const A::Scalar {
-        let (span, output) = &self.write;
-        let (row, channels) = (self.cut.problem.spatial(), span.tile.channels.len());
-        if row > SHORT_ROW
-            || row * channels + 16 > SPREAD
-            || span.strips.len() < FEW_STRIPS
-            || output.by_rows()
-            || output.has_bits()
-        {
-            return core::ptr::null();
-        }
-        let first = self.cut.problem.channels() * span.tile.group + span.tile.channels.start;
-        let to: *mut A::Scalar = space.as_mut_ptr().cast();
-        for (i, table) in self.table.iter().enumerate() {
-            let to = to.wrapping_add(i * SPREAD);
-            for c in 0..channels {
-                // SAFETY: the coefficients of a unit are there before it is written.
-                let value = unsafe { table.get(first + c) };
-                // Behind the strip, room for the last vector.
-                let end = if c + 1 == channels { row + 16 } else { row };
-                for s in 0..end {
-                    // SAFETY: below `SPREAD`.
-                    unsafe { to.add(c * row + s).write(value) };
-                }
-            }
-        }
-        to
-    }
-
     #[inline(always)]
     fn cursor<'b, S: Simd, const MOST: usize>(
         &self,
         simd: S,
-        spread: *const A::Scalar,
         strips: Range<usize>,
         bits: &'b mut [BitStream; MOST],
     ) -> Cursor<'b, A, W, S, N, STREAM, MOST> {
@@ -174,8 +124,6 @@ where
         let row = row_of(self.cut, tile, strips.start, tile.channels.start);
         Cursor {
             output: Some(*output),
-            spread,
-            start: row.element,
             table: self.table,
             statistic: tile.group * self.cut.problem.channels() + tile.channels.start,
             strips: strips.len(),
@@ -216,9 +164,6 @@ struct Cursor<'b, A: Access, W, S: Simd, const N: usize, const STREAM: bool, con
     /// By value: behind a reference its pointers are read again for every vector, for stores might have
     /// changed them.
     output: Option<W>,
-    /// What [`Step::spread`] says.
-    spread: *const A::Scalar,
-    start: usize,
     table: [Shared<A::Scalar>; N],
     /// That of the row at `at`.
     statistic: usize,
@@ -250,8 +195,6 @@ where
         let k = [A::Vec::<S>::splat(simd, A::Scalar::default()); N];
         Self {
             output: None,
-            spread: core::ptr::null(),
-            start: 0,
             table,
             statistic: 0,
             strips: 0,
@@ -267,18 +210,10 @@ where
         }
     }
 
-    /// In the strip's first row; with coefficients that are spread out at its first whole line, where stores
-    /// bypass the cache.
+    /// In the strip's first row.
     #[inline(always)]
     fn begun(mut self, simd: S) -> Self {
-        if self.spread.is_null() {
-            self.begin_row(simd);
-        } else if let Some(output) = self.output {
-            let head = self.head(output).min(self.end - self.at);
-            if MOST == 1 && head > 0 {
-                self.flat::<false>(simd, output, 1, head);
-            }
-        }
+        self.begin_row(simd);
         self
     }
 
@@ -316,14 +251,6 @@ where
     #[inline(always)]
     fn advance(&mut self, simd: S, mut vectors: usize) {
         let Some(output) = self.output else { return };
-        if MOST == 1 && !self.spread.is_null() {
-            let whole = vectors.min((self.end - self.at) / Self::LANES);
-            self.flat::<STREAM>(simd, output, whole, Self::LANES);
-            if whole < vectors && self.at < self.end {
-                self.flat::<false>(simd, output, 1, self.end - self.at);
-            }
-            return;
-        }
         while vectors > 0 && self.at < self.end {
             let head = self.head(output);
             let whole =
@@ -363,28 +290,6 @@ where
             self.at += whole * Self::LANES;
             vectors -= whole;
             self.turn(simd);
-        }
-    }
-
-    /// Writes that many vectors of `count` lanes of the only strip with coefficients that are spread out.
-    #[inline(always)]
-    fn flat<const TO_MEMORY: bool>(&mut self, simd: S, output: W, vectors: usize, count: usize) {
-        let mut from = self.spread.wrapping_add(self.at - self.start);
-        for _ in 0..vectors {
-            let mut k = [A::Vec::<S>::splat(simd, A::Scalar::default()); N];
-            for (i, k) in k.iter_mut().enumerate() {
-                // SAFETY: from every place of a strip on, there is a vector of coefficients.
-                *k = unsafe { A::Vec::<S>::load(simd, from.wrapping_add(i * SPREAD)) };
-            }
-            if self.ahead > 0 {
-                output.prefetch(simd, self.at + self.ahead);
-            }
-            // SAFETY: values of the strip.
-            let loaded = unsafe { output.load(simd, self.at, count) };
-            let z = output.finish(simd, loaded, output.compute(loaded, &k));
-            // SAFETY: the same; a whole vector is aligned where stores bypass the cache.
-            unsafe { output.store::<S, TO_MEMORY>(simd, loaded, z, self.at, count) };
-            (from, self.at) = (from.wrapping_add(count), self.at + count);
         }
     }
 

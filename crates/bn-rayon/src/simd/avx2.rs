@@ -260,6 +260,10 @@ macro_rules! vector {
                 ]))
             }
             #[inline(always)]
+            fn pick(self, _: Avx2, places: [u8; 16]) -> Self {
+                self.picked(places)
+            }
+            #[inline(always)]
             fn fold(self) -> F64 {
                 self.folded()
             }
@@ -346,6 +350,19 @@ fn widen(half: __m256) -> F64 {
 
 impl F32 {
     #[inline(always)]
+    fn picked(self, places: [u8; 16]) -> Self {
+        let half = |places: __m128i| {
+            let places = op!(_mm256_cvtepu8_epi32(places));
+            let [low, high] = self.0.map(|half| op!(_mm256_permutevar8x32_ps(half, places)));
+            // Bit 3 of a place, where a sign is, says in which half the lane is.
+            op!(_mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32::<28>(places))))
+        };
+        // SAFETY: sixteen bytes.
+        let places = op!(_mm_loadu_si128(places.as_ptr().cast()));
+        Self([half(places), half(op!(_mm_srli_si128::<8>(places)))])
+    }
+
+    #[inline(always)]
     fn folded(self) -> F64 {
         widen(op!(_mm256_add_ps(self.0[0], self.0[1])))
     }
@@ -357,6 +374,16 @@ impl F32 {
 }
 
 impl F64 {
+    #[inline(always)]
+    fn picked(self, places: [u8; 16]) -> Self {
+        let mut lanes = [0.0; 8];
+        // SAFETY: eight lanes.
+        unsafe { self.store(lanes.as_mut_ptr()) };
+        let picked: [f64; 8] = core::array::from_fn(|i| lanes[usize::from(places[i] & 7)]);
+        // SAFETY: eight lanes.
+        unsafe { Self::load(Avx2(()), picked.as_ptr()) }
+    }
+
     #[inline(always)]
     fn folded(self) -> Self {
         self

@@ -208,6 +208,10 @@ macro_rules! vector {
                 op!(Self($keep(mask as $mask, self.0)))
             }
             #[inline(always)]
+            fn pick(self, _: Avx512, places: [u8; 16]) -> Self {
+                self.picked(places)
+            }
+            #[inline(always)]
             fn fold(self) -> F64 {
                 self.folded()
             }
@@ -269,6 +273,13 @@ impl F32 {
     }
 
     #[inline(always)]
+    fn picked(self, places: [u8; 16]) -> Self {
+        // SAFETY: sixteen bytes.
+        let places = op!(_mm_loadu_si128(places.as_ptr().cast()));
+        op!(Self(_mm512_permutexvar_ps(_mm512_cvtepu8_epi32(places), self.0)))
+    }
+
+    #[inline(always)]
     fn folded(self) -> F64 {
         let [low, high] = self.halves();
         op!(F64(_mm512_cvtps_pd(_mm256_add_ps(low, high))))
@@ -282,6 +293,13 @@ impl F32 {
 }
 
 impl F64 {
+    #[inline(always)]
+    fn picked(self, places: [u8; 16]) -> Self {
+        // SAFETY: sixteen bytes.
+        let places = op!(_mm_loadu_si128(places.as_ptr().cast()));
+        op!(Self(_mm512_permutexvar_pd(_mm512_cvtepu8_epi64(places), self.0)))
+    }
+
     #[inline(always)]
     fn folded(self) -> Self {
         self

@@ -238,6 +238,8 @@ pub(crate) trait Vector: Copy {
     fn select(self, other: Self, mask: u32) -> Self;
     /// self in the lanes of the mask, +0 elsewhere.
     fn keep(self, mask: u32) -> Self;
+    /// In lane i, the lane of self that `places[i]` names.
+    fn pick(self, simd: Self::Simd, places: [u8; 16]) -> Self;
     /// Both halves added where there are 16 lanes, as `f64`.
     fn fold(self) -> <Self::Simd as Simd>::F64;
     /// Every lane as `f64`: the lower 8, and the upper 8 where there are 16.

@@ -160,6 +160,10 @@ macro_rules! vector {
                 Self(core::array::from_fn(|i| if mask >> i & 1 == 0 { 0.0 } else { self.0[i] }))
             }
             #[inline(always)]
+            fn pick(self, _: Self::Simd, places: [u8; 16]) -> Self {
+                Self(core::array::from_fn(|i| self.0[usize::from(places[i]) % $lanes]))
+            }
+            #[inline(always)]
             fn fold(self) -> F64<FUSED> {
                 self.folded()
             }

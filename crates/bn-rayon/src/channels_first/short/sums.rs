@@ -1,10 +1,9 @@
-//! The sums of short rows: 7×7 has three vectors and one value to a row.
+//! The sums of short rows.
 //!
 //! A strip of such rows is taken as one row of a channels-last tensor, whose columns are the positions of
 //! all its channels: columns are summed downwards over the samples, without masks and without a sum across
 //! lanes for every row, and those of a channel are added at the end.
 
-use super::strip::{FEW_STRIPS, SHORT_ROW, SPREAD};
 use crate::channels_last::{Columns, add_rows};
 use crate::run::{Minus, each_vector, load};
 use crate::shared::Shared;
@@ -14,14 +13,12 @@ use crate::tile::{Cut, Tile};
 /// Strips that are summed together.
 const STRIPS: usize = 4;
 
-/// Whether the rows of a problem are summed so. The problem alone decides.
-pub(crate) fn is_short(cut: &Cut) -> bool {
-    cut.problem.spatial() <= SHORT_ROW && cut.strips() >= FEW_STRIPS
-}
+/// Columns that are summed at a time, at most.
+const COLUMNS: usize = 1024;
 
 /// Two sums over each channel of a tile whose rows are short: of (x − K) and its square where there is no
 /// dy, and of dy and dy·(x − K).
-pub(crate) struct ShortRows<'a, A: Access> {
+pub(crate) struct SumShort<'a, A: Access> {
     pub(crate) cut: &'a Cut,
     pub(crate) tile: Tile,
     pub(crate) x: Shared<A::Stored>,
@@ -78,22 +75,22 @@ impl<A: Access, const GRADIENT: bool> Columns<A> for Strips<A, GRADIENT> {
 /// Numbers for each column, and room for a vector behind them.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Row<R>([R; SPREAD + 16]);
+struct Row<R>([R; COLUMNS + 16]);
 
-impl<A: Access> Kernel for ShortRows<'_, A> {
+impl<A: Access> Kernel for SumShort<'_, A> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let problem = self.cut.problem;
         let spatial = problem.spatial();
         // As many channels at a time as there is room for.
-        for first in self.tile.channels.clone().step_by(SPREAD / spatial) {
-            let channels = first..self.tile.channels.end.min(first + SPREAD / spatial);
-            let mut shifts = Row([A::Scalar::default(); SPREAD + 16]);
+        for first in self.tile.channels.clone().step_by(COLUMNS / spatial) {
+            let channels = first..self.tile.channels.end.min(first + COLUMNS / spatial);
+            let mut shifts = Row([A::Scalar::default(); COLUMNS + 16]);
             for (values, c) in shifts.0.chunks_exact_mut(spatial).zip(channels.clone()) {
                 // SAFETY: the shift of each channel is written before its values are summed.
                 values.fill(unsafe { self.shift.get(self.tile.group * problem.channels() + c) });
             }
-            let mut sums = [Row([0.0; SPREAD + 16]); 2];
+            let mut sums = [Row([0.0; COLUMNS + 16]); 2];
             let to = sums.each_mut().map(|sums| sums.0.as_mut_ptr());
             let shift = shifts.0.as_ptr();
             let (x, dy) = (self.x, self.dy.unwrap_or(self.x));
