@@ -289,7 +289,8 @@ impl<A: Access> Units for First<'_, A> {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 let tile = Tile { part, ..span.tile.clone() };
                 let (dy, shift, sums) = (Some(dy), reducing.means.centre, reducing.sums);
-                engine.run(SumShort::<A> { cut, tile, x, dy, shift, sums });
+                let hint = engine.tuning.hint;
+                engine.run(SumShort::<A> { cut, tile, x, dy, shift, sums, hint });
             }
             sum = None;
         }

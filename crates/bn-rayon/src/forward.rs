@@ -188,7 +188,8 @@ impl<A: Access> Units for First<'_, A> {
             for part in cut.part_of(span.strips.start)..=cut.part_of(span.strips.end - 1) {
                 let tile = Tile { part, ..span.tile.clone() };
                 let (x, shift, sums) = (taking.moments.x, taking.shift, taking.sums);
-                engine.run(SumShort::<A> { cut, tile, x, dy: None, shift, sums });
+                let hint = engine.tuning.hint;
+                engine.run(SumShort::<A> { cut, tile, x, dy: None, shift, sums, hint });
             }
             sum = None;
         }

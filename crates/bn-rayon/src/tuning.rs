@@ -38,7 +38,7 @@ pub(crate) struct Tuning {
 /// what is read in order and lose it where something else is read beside it.
 pub(crate) const GENERAL: Tuning = Tuning {
     strip: 48 << 10,
-    short_strip: 12 << 10,
+    short_strip: 16 << 10,
     turn: 2048,
     abreast: Some(512),
     ahead: 2048,

@@ -57,10 +57,6 @@ impl AddAssign<Stride> for Row {
 
 /// Two sums over a channel's values: of a, and of a·b.
 pub(crate) trait Sum<A: Access>: Copy {
-    /// Whether it is quicker with strips side by side, where the processor likes those. With an operand more
-    /// it was not: four strips are then more streams than a cache has ways.
-    const ABREAST: bool;
-
     /// What a channel's values are compared with, in lanes.
     type Held<S: Simd>: Copy;
 
@@ -87,7 +83,8 @@ pub(crate) trait Sum<A: Access>: Copy {
 
 /// One output value for each element, with `N` coefficients of its channel.
 pub(crate) trait Output<A: Access, const N: usize>: Copy {
-    /// See [`Sum::ABREAST`].
+    /// Whether it is quicker with strips side by side even while others are summed, where the processor likes those.
+    /// With an operand more it was not: together they are then more streams than a cache has ways.
     const ABREAST: bool;
 
     /// What is read, in lanes.
@@ -157,8 +154,6 @@ pub(crate) struct Deviations<A: Access> {
 }
 
 impl<A: Access> Sum<A> for Deviations<A> {
-    const ABREAST: bool = true;
-
     type Held<S: Simd> = Minus<A::Vec<S>>;
 
     #[inline(always)]
@@ -300,8 +295,6 @@ pub(crate) struct GradientSum<A: Access, const PLAIN: bool> {
 }
 
 impl<A: Access, const PLAIN: bool> Sum<A> for GradientSum<A, PLAIN> {
-    const ABREAST: bool = false;
-
     type Held<S: Simd> = Minus<A::Vec<S>>;
 
     #[inline(always)]

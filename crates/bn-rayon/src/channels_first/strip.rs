@@ -65,7 +65,9 @@ where
     fn run<S: Simd>(self, simd: S) {
         match self.walk {
             // For no other stores: it would be code for little.
-            Some(Tuning { abreast: Some(turn), .. }) if STREAM && W::ABREAST => {
+            Some(Tuning { abreast: Some(turn), .. })
+                if STREAM && (W::ABREAST || self.sum.is_none()) =>
+            {
                 self.strips::<S, ABREAST>(simd, turn);
             }
             walk => self.strips::<S, 1>(simd, walk.map_or(usize::MAX, |walk| walk.turn)),

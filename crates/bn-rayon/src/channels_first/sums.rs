@@ -175,7 +175,7 @@ impl<A: Access, Q: Sum<A>> Kernel for SumRows<'_, A, Q> {
     fn run<S: Simd>(self, simd: S) {
         match self.walk {
             None => self.channel_by_channel(simd),
-            Some(Tuning { abreast: Some(turn), .. }) if Q::ABREAST => {
+            Some(Tuning { abreast: Some(turn), .. }) => {
                 self.strip_by_strip::<S, ABREAST>(simd, turn);
             }
             Some(Tuning { turn, .. }) => self.strip_by_strip::<S, 1>(simd, turn),

@@ -9,6 +9,7 @@ use crate::run::{Minus, each_vector, load};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector, total};
 use crate::tile::{Cut, Tile};
+use crate::tuning::Hint;
 
 /// Strips that are summed together.
 const STRIPS: usize = 4;
@@ -25,6 +26,8 @@ pub(crate) struct SumShort<'a, A: Access> {
     pub(crate) dy: Option<Shared<A::Stored>>,
     pub(crate) shift: Shared<A::Scalar>,
     pub(crate) sums: [Shared<f64>; 2],
+    /// Into which cache the next strips are asked for.
+    pub(crate) hint: Hint,
 }
 
 /// A strip as a row of columns.
@@ -38,6 +41,8 @@ struct Strips<A: Access, const GRADIENT: bool> {
     stride: usize,
     /// K for every column.
     shift: *const A::Scalar,
+    /// Where the next strips are asked for.
+    hint: Hint,
 }
 
 impl<A: Access, const GRADIENT: bool> Columns<A> for Strips<A, GRADIENT> {
@@ -58,14 +63,14 @@ impl<A: Access, const GRADIENT: bool> Columns<A> for Strips<A, GRADIENT> {
     ) -> (A::Vec<S>, A::Vec<S>) {
         let at = self.first + row * self.stride + c;
         let next = at + STRIPS * self.stride;
-        simd.prefetch(self.x.at(next).cast());
+        simd.prefetch_into(self.hint, self.x.at(next).cast());
         // SAFETY: the caller's.
         let d = shift.from(unsafe { load::<A, S>(simd, self.x.at(at), count) });
         if !GRADIENT {
             // Lanes beyond the strip are not stored.
             return (d, d);
         }
-        simd.prefetch(self.dy.at(next).cast());
+        simd.prefetch_into(self.hint, self.dy.at(next).cast());
         // SAFETY: the same.
         let dy = unsafe { load::<A, S>(simd, self.dy.at(at), count) };
         (dy, d)
@@ -82,9 +87,11 @@ impl<A: Access> Kernel for SumShort<'_, A> {
     fn run<S: Simd>(self, simd: S) {
         let problem = self.cut.problem;
         let spatial = problem.spatial();
-        // As many channels at a time as there is room for.
-        for first in self.tile.channels.clone().step_by(COLUMNS / spatial) {
-            let channels = first..self.tile.channels.end.min(first + COLUMNS / spatial);
+        // As many channels at a time as there is room for, and so many that lines begin with them.
+        let most = COLUMNS / spatial;
+        let most = if most < 16 { most } else { most / 16 * 16 };
+        for first in self.tile.channels.clone().step_by(most) {
+            let channels = first..self.tile.channels.end.min(first + most);
             let mut shifts = Row([A::Scalar::default(); COLUMNS + 16]);
             for (values, c) in shifts.0.chunks_exact_mut(spatial).zip(channels.clone()) {
                 // SAFETY: the shift of each channel is written before its values are summed.
@@ -93,7 +100,7 @@ impl<A: Access> Kernel for SumShort<'_, A> {
             let mut sums = [Row([0.0; COLUMNS + 16]); 2];
             let to = sums.each_mut().map(|sums| sums.0.as_mut_ptr());
             let shift = shifts.0.as_ptr();
-            let (x, dy) = (self.x, self.dy.unwrap_or(self.x));
+            let (x, dy, hint) = (self.x, self.dy.unwrap_or(self.x), self.hint);
             let stride = problem.channels() * spatial;
             let begin = problem.offset(0, first, 0);
             let columns = 0..channels.len() * spatial;
@@ -103,10 +110,11 @@ impl<A: Access> Kernel for SumShort<'_, A> {
                 // SAFETY: samples and channels of the tile, and as many sums as columns.
                 unsafe {
                     if self.dy.is_some() {
-                        let strips = Strips::<A, true> { x, dy, first: begin, stride, shift };
+                        let strips = Strips::<A, true> { x, dy, first: begin, stride, shift, hint };
                         add_rows::<A, S>(simd, strips, &columns, &rows, to);
                     } else {
-                        let strips = Strips::<A, false> { x, dy, first: begin, stride, shift };
+                        let strips =
+                            Strips::<A, false> { x, dy, first: begin, stride, shift, hint };
                         add_rows::<A, S>(simd, strips, &columns, &rows, to);
                     }
                 }
