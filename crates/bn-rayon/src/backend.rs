@@ -370,15 +370,15 @@ mod tests {
     use super::*;
     use crate::tuning::{GENERAL, ZEN5};
 
-    /// Everything that training and backward write, with ReLU and its bits or without. Numbers as `f64`, in which
-    /// each has its own bits; outputs `offset` values behind where the allocator puts them, and over their inputs
+    /// Everything that training and backward write, and the two operations that backward consists of by themselves,
+    /// with ReLU and its bits or without. Numbers as `f64`, in which each has its own bits; outputs `offset` values behind where the allocator puts them, and over their inputs
     /// where `in_place`.
     fn written<T: Element>(
         backend: &RayonBackend,
         problem: Problem,
         relu: bool,
         (offset, in_place): (usize, bool),
-    ) -> [Vec<u64>; 7] {
+    ) -> [Vec<u64>; 10] {
         let len = problem.elements();
         let value =
             |i: usize| T::from_f64((i.wrapping_mul(2_654_435_761) % 1021) as f64 / 256.0 - 1.5);
@@ -392,33 +392,59 @@ mod tests {
         let (mut y, mut dx, mut bits) = (behind(&x), behind(&dy), vec![0; problem.bits_len()]);
         let [mut mean, mut inv_std] = [(); 2].map(|()| vec![0.0; problem.statistics()]);
         let saved = SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] };
-        let io = if in_place {
-            InOut::InPlace(&mut y[offset..])
-        } else {
-            InOut::new(&x[..], &mut y[offset..])
-        };
-        let mut forward = ForwardTraining::new(problem, io, saved);
+        fn io<'a, T>(in_place: bool, input: &'a [T], output: &'a mut [T]) -> InOut<'a, [T]> {
+            if in_place { InOut::InPlace(output) } else { InOut::new(input, output) }
+        }
+        let mut forward = ForwardTraining::new(problem, io(in_place, &x, &mut y[offset..]), saved);
         if relu {
             forward.epilogue = Epilogue::Relu { bits: Some(&mut bits[..]) };
         }
         backend.forward_training(forward.check().unwrap()).unwrap();
         let [mut dgamma, mut dbeta] =
             [(); 2].map(|()| vec![T::Param::default(); problem.channels()]);
-        let io = if in_place {
-            InOut::InPlace(&mut dx[offset..])
-        } else {
-            InOut::new(&dy[..], &mut dx[offset..])
-        };
         let saved = SavedTensor::Input(&x[..]);
-        let mut backward = Backward::new(problem, io, saved, &mean[..], &inv_std[..]);
-        if relu {
-            backward.gate = Gate::Bits(&bits[..]);
-        }
+        let gate = if relu { Gate::Bits(&bits[..]) } else { Gate::Open };
+        let io_of_dx = io(in_place, &dy, &mut dx[offset..]);
+        let mut backward = Backward::new(problem, io_of_dx, saved, &mean[..], &inv_std[..]);
+        backward.gate = gate;
         (backward.dgamma, backward.dbeta) = (Some(&mut dgamma[..]), Some(&mut dbeta[..]));
         backend.backward(backward.check().unwrap()).unwrap();
-        let bits = bits.into_iter().map(u64::from).collect();
-        let (y, dx) = (numbers(&y[offset..]), numbers(&dx[offset..]));
-        [y, bits, numbers(&mean), numbers(&inv_std), dx, numbers(&dgamma), numbers(&dbeta)]
+        let [mut sum_dy, mut sum_dy_xhat] = [(); 2].map(|()| vec![0.0; problem.statistics()]);
+        let reduce = BackwardReduce {
+            problem,
+            dy: &dy[..],
+            gate,
+            saved,
+            mean: &mean[..],
+            inv_std: &inv_std[..],
+            sum_dy: &mut sum_dy[..],
+            sum_dy_xhat: &mut sum_dy_xhat[..],
+        };
+        backend.backward_reduce(reduce.check().unwrap()).unwrap();
+        let mut alone = behind(&dy);
+        let apply = BackwardApply {
+            problem,
+            io: io(in_place, &dy, &mut alone[offset..]),
+            gate,
+            dresidual: None,
+            inv_std: &inv_std[..],
+            gamma: None,
+            correction: Correction::Batch {
+                saved,
+                mean: &mean[..],
+                sum_dy: &sum_dy[..],
+                sum_dy_xhat: &sum_dy_xhat[..],
+                counts: &(&problem).into(),
+                valid: None,
+            },
+        };
+        backend.backward_apply(apply.check().unwrap()).unwrap();
+        let bits = bits.iter().copied().map(u64::from).collect();
+        let [y, dx, alone] = [y, dx, alone].map(|values| numbers(&values[offset..]));
+        let [mean, inv_std, sum_dy, sum_dy_xhat] =
+            [mean, inv_std, sum_dy, sum_dy_xhat].map(|values| numbers(&values));
+        let [dgamma, dbeta] = [dgamma, dbeta].map(|values| numbers(&values));
+        [y, bits, mean, inv_std, dx, dgamma, dbeta, sum_dy, sum_dy_xhat, alone]
     }
 
     fn numbers<T: Element>(values: &[T]) -> Vec<u64> {
@@ -427,7 +453,7 @@ mod tests {
 
     /// Every way of walking a problem against the first one.
     fn compare<T: Element>(problem: Problem, relu: bool) {
-        let mut first: Option<[Vec<u64>; 7]> = None;
+        let mut first: Option<[Vec<u64>; 10]> = None;
         for (threads, tuning, cache) in [
             (1, GENERAL, 1 << 20),
             (1, ZEN5, 1 << 20),
