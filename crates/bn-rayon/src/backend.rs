@@ -371,8 +371,8 @@ mod tests {
     use crate::tuning::{GENERAL, ZEN5};
 
     /// Everything that training and backward write, and the two operations that backward consists of by themselves,
-    /// with ReLU and its bits or without. Numbers as `f64`, in which each has its own bits; outputs `offset` values behind where the allocator puts them, and over their inputs
-    /// where `in_place`.
+    /// with ReLU and its bits or without. Numbers as `f64`, in which each has its own bits; outputs `offset` values
+    /// behind where the allocator puts them, and over their inputs where `in_place`.
     fn written<T: Element>(
         backend: &RayonBackend,
         problem: Problem,
@@ -392,9 +392,6 @@ mod tests {
         let (mut y, mut dx, mut bits) = (behind(&x), behind(&dy), vec![0; problem.bits_len()]);
         let [mut mean, mut inv_std] = [(); 2].map(|()| vec![0.0; problem.statistics()]);
         let saved = SavedStatistics { mean: &mut mean[..], inv_std: &mut inv_std[..] };
-        fn io<'a, T>(in_place: bool, input: &'a [T], output: &'a mut [T]) -> InOut<'a, [T]> {
-            if in_place { InOut::InPlace(output) } else { InOut::new(input, output) }
-        }
         let mut forward = ForwardTraining::new(problem, io(in_place, &x, &mut y[offset..]), saved);
         if relu {
             forward.epilogue = Epilogue::Relu { bits: Some(&mut bits[..]) };
@@ -445,6 +442,10 @@ mod tests {
             [mean, inv_std, sum_dy, sum_dy_xhat].map(|values| numbers(&values));
         let [dgamma, dbeta] = [dgamma, dbeta].map(|values| numbers(&values));
         [y, bits, mean, inv_std, dx, dgamma, dbeta, sum_dy, sum_dy_xhat, alone]
+    }
+
+    fn io<'a, T>(in_place: bool, input: &'a [T], output: &'a mut [T]) -> InOut<'a, [T]> {
+        if in_place { InOut::InPlace(output) } else { InOut::new(input, output) }
     }
 
     fn numbers<T: Element>(values: &[T]) -> Vec<u64> {
