@@ -91,8 +91,8 @@ fn means(results: &Results) -> Markup {
              % of limit: 100 would be as fast as copying." }
         div.scroll { table {
             thead { tr {
-                th { "operation" } th { "layout" } th.number { "threads" } th.number { "shapes" }
-                th.number { "% of limit" } th.number { "× peer" } th.number { "least" } th { "on" }
+                th { "operation" } th { "layout" } th.number { "threads" } th.number { "× peer" }
+                th.number { "% of limit" } th.number { "shapes" } th.number { "least" } th { "on" }
                 @for mark in &marks { th.number { "× " (mark) } }
             } }
             tbody { @for group in groups(results) {
@@ -101,9 +101,10 @@ fn means(results: &Results) -> Markup {
                 @let least = least.min_by(|left, right| left.0.total_cmp(&right.0));
                 tr {
                     td { (group.operation) } td { (group.layout) }
-                    td.number { (group.threads) } td.number { (group.cases.len()) }
-                    td.number { (or_dash(group.mean(|case| results.share_of_limit(case)).map(|s| format!("{:.0}", 100.0 * s)))) }
+                    td.number { (group.threads) }
                     td.number { b { (or_dash(group.mean(ratio).map(|mean| format!("{mean:.2}")))) } }
+                    td.number { (or_dash(group.mean(|case| results.share_of_limit(case)).map(|s| format!("{:.0}", 100.0 * s)))) }
+                    td.number { (group.cases.len()) }
                     td.number { (or_dash(least.map(|(ratio, _)| format!("{ratio:.2}")))) }
                     td { (or_dash(least.map(|(_, shape)| shape.clone()))) }
                     @for mark in &marks {
@@ -121,7 +122,7 @@ fn cases(results: &Results) -> Markup {
     html! { div.scroll { table {
         thead { tr {
             th { "shape" } th { "operation" } th { "layout" } th.number { "threads" }
-            th.number { "limit" } th.number { "% of limit" } th.number { "× peer" }
+            th.number { "× peer" } th.number { "limit" } th.number { "% of limit" }
             @for key in &keys { th.number { (key) } }
         } }
         tbody { @for case in &results.cases {
@@ -130,9 +131,9 @@ fn cases(results: &Results) -> Markup {
             tr class=[ratio.filter(|ratio| *ratio < 1.0).map(|_| "slower")] {
                 td { (case.shape) } td { (case.operation) } td { (case.layout) }
                 td.number { (case.threads) }
+                td.number { (or_dash(ratio.map(|ratio| format!("{ratio:.2}")))) }
                 td.number { (or_dash(results.limit(case).and_then(time))) }
                 td.number { (or_dash(results.share_of_limit(case).map(|s| format!("{:.0}", 100.0 * s)))) }
-                td.number { (or_dash(ratio.map(|ratio| format!("{ratio:.2}")))) }
                 @for key in &keys {
                     td.number class=[(fastest == Some(*key)).then_some("fastest")] {
                         @match case.of(key) {
