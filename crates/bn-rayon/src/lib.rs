@@ -23,7 +23,7 @@
 //! unit of channels is reduced and then written while it is in the cache of one core, backwards, so that
 //! what was read last is used first; and while it is written, the sums of the next unit are taken, a short
 //! turn of each, so that memory is read and written at the same time. In channels-last rows are
-//! one flat run, summed downwards in blocks. Where the processor likes it, four samples or four runs of rows are
+//! one flat run, summed row by row. Where the processor likes it, samples or runs of rows are
 //! walked side by side. Statistics are settled eight channels at a time. Outputs of which the next layer
 //! would find little in the cache bypass it, by whole lines, whatever the alignment of rows. Small tensors
 //! stay on the calling thread.
