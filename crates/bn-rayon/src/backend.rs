@@ -468,7 +468,7 @@ mod tests {
                 let these = written::<T>(&backend, problem, relu, place);
                 let first = first.get_or_insert_with(|| these.clone());
                 let how = format!("{threads} threads, {tuning:?}, cache of {cache}");
-                assert!(*first == these, "{problem:?}, {how}, {relu}, {place:?}");
+                assert!(*first == these, "{problem:?}, {how}, relu {relu}, {place:?}");
             }
         }
     }
@@ -493,9 +493,15 @@ mod tests {
             compare::<f16>(problem, true);
             compare::<f64>(problem, true);
         }
-        // Short rows without bits: groups of channels that begin within a line, and one that is not whole.
+        // Rows of channels-last that are more than one width.
+        compare::<f32>(Problem::new(&[3, 60, 61, 150], Layout::ChannelsLast).unwrap(), true);
+        // Without bits, long rows; and short ones: groups of channels that begin within a line, and one that is not
+        // whole, samples that are a multiple of lines and that are not.
+        for dims in [[9, 64, 33, 33], [130, 150, 7, 7], [700, 48, 1, 2], [42, 64, 10, 10]] {
+            compare::<f32>(Problem::new(&dims, Layout::ChannelsFirst).unwrap(), false);
+        }
         for (dims, layout) in
-            [([130, 150, 7, 7], Layout::ChannelsFirst), ([130, 33, 33, 24], Layout::ChannelsLast)]
+            [([130, 176, 7, 7], Layout::ChannelsFirst), ([130, 33, 33, 24], Layout::ChannelsLast)]
         {
             let problem = Problem::new(&dims, layout).unwrap();
             compare::<f32>(problem, false);

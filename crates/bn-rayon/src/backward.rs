@@ -6,7 +6,7 @@ use core::ops::Range;
 use bn_core::{Counts, Error, Layout, Problem, SavedTensor};
 
 use crate::channels_first::outputs::{Gradient, GradientSum};
-use crate::channels_first::short::{SumShort, WriteShort, is_short, is_written_short};
+use crate::channels_first::short::{SumShort, is_short, run_step};
 use crate::channels_first::strip::{Span, Step};
 use crate::channels_first::sums::SumRows;
 use crate::channels_first::{Given, Taken};
@@ -323,27 +323,18 @@ impl<A: Access> Units for First<'_, A> {
             ($plain:literal, $stream:literal) => {{
                 let (sum, output) =
                     (sums!($plain), Gradient::<_, $plain> { given, taken: make.taken });
-                let (table, forwards) = (self.to.lanes, self.reducing.is_none());
-                if is_written_short::<A, 5>(cut, &output) {
-                    sum.into_iter().for_each(|sum| engine.run(sum));
-                    let (write, abreast) = ((span, output), engine.tuning.abreast.is_some());
-                    return engine.run(WriteShort::<A, _, 5, $stream> {
+                run_step(
+                    engine,
+                    Step::<A, _, _, 5, $stream> {
                         cut,
-                        write,
-                        table,
-                        abreast,
-                        forwards,
-                    });
-                }
-                engine.run(Step::<A, _, _, 5, $stream> {
-                    cut,
-                    sum,
-                    write: (span, output),
-                    table,
-                    ahead: self.plan.ahead_of_writes(self.reducing.is_some()),
-                    walk: self.plan.walk(),
-                    forwards,
-                })
+                        sum,
+                        write: (span, output),
+                        table: self.to.lanes,
+                        ahead: self.plan.ahead_of_writes(self.reducing.is_some()),
+                        walk: self.plan.walk(),
+                        forwards: self.reducing.is_none(),
+                    },
+                )
             }};
         }
         let plain = is_open

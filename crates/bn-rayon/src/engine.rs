@@ -163,7 +163,7 @@ impl Engine {
                 width(problem.spatial() * size, strip).min(most.max(1))
             }
         };
-        // Short rows that end within vectors, as those with bits do, are quicker one after the other.
+        // Where short rows are taken one by one, as those with bits are, strips are quicker one after the other.
         let abreast = self.tuning.abreast.filter(|_| problem.spatial() > SHORT_ROW);
         let tuning = Tuning { abreast, ..self.tuning };
         Plan { cut, workers, size, width, tuning, far, next: width * workers }

@@ -7,7 +7,7 @@ use bn_core::{Counts, Error, Layout, Problem};
 
 use crate::channels_first::few::{FewMoments, References};
 use crate::channels_first::outputs::{Deviations, Normalized};
-use crate::channels_first::short::{SumShort, WriteShort, is_short, is_written_short};
+use crate::channels_first::short::{SumShort, is_short, run_step};
 use crate::channels_first::strip::{Span, Step};
 use crate::channels_first::sums::SumRows;
 use crate::channels_last::Table;
@@ -225,27 +225,18 @@ impl<A: Access> Units for First<'_, A> {
             ($finish:literal, $stream:literal) => {{
                 let (io, finish) = (apply.io, apply.finish);
                 let output = Normalized::<_, $finish> { io, finish };
-                let (table, forwards) = (self.to.lanes, self.taking.is_none());
-                if is_written_short::<A, 3>(cut, &output) {
-                    sum.into_iter().for_each(|sum| engine.run(sum));
-                    let (write, abreast) = ((span, output), engine.tuning.abreast.is_some());
-                    return engine.run(WriteShort::<A, _, 3, $stream> {
+                run_step(
+                    engine,
+                    Step::<A, _, _, 3, $stream> {
                         cut,
-                        write,
-                        table,
-                        abreast,
-                        forwards,
-                    });
-                }
-                engine.run(Step::<A, _, _, 3, $stream> {
-                    cut,
-                    sum,
-                    write: (span, output),
-                    table,
-                    ahead: self.plan.ahead_of_writes(self.taking.is_some()),
-                    walk: self.plan.walk(),
-                    forwards,
-                })
+                        sum,
+                        write: (span, output),
+                        table: self.to.lanes,
+                        ahead: self.plan.ahead_of_writes(self.taking.is_some()),
+                        walk: self.plan.walk(),
+                        forwards: self.taking.is_none(),
+                    },
+                )
             }};
         }
         match (apply.finish.is_some(), self.stream) {

@@ -224,6 +224,13 @@ pub(crate) unsafe fn valid_lanes(mask: *const u8, count: usize) -> u32 {
     bytes.iter().rev().fold(0, |lanes, &valid| lanes << 1 | u32::from(valid != 0))
 }
 
+/// How many values lie before the next address that a vector can bypass the cache to.
+#[inline(always)]
+pub(crate) fn until_aligned<A: Access, S: Simd>(to: *const A::Stored) -> usize {
+    let bytes = A::Vec::<S>::LANES * size_of::<A::Stored>();
+    (bytes - to.addr() % bytes) % bytes / size_of::<A::Stored>()
+}
+
 /// A number to subtract, as x·1 + (−K), by the multipliers: x − K to the bit, but for the sign of −0 − 0.
 ///
 /// AMD's cores add with one half of their vector units and multiply with the other, and sums have twice as

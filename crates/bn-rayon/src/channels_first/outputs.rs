@@ -4,7 +4,9 @@ use core::ops::AddAssign;
 
 use super::{Given, Taken};
 use crate::bits::BitStream;
-use crate::run::{Finish, Minus, Pass, Through, gradient, load, passed, store_as, valid_lanes};
+use crate::run::{
+    Finish, Minus, Pass, Through, gradient, load, passed, store_as, until_aligned, valid_lanes,
+};
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Simd, Vector, first_lanes};
 use crate::tile::Cut;
@@ -140,7 +142,7 @@ pub(crate) trait Output<A: Access, const N: usize>: Copy {
     );
 
     /// The address of an output.
-    fn place(&self, at: usize) -> *const u8;
+    fn place(&self, at: usize) -> *const A::Stored;
 
     /// Asks for the lines of an element.
     fn prefetch<S: Simd>(&self, simd: S, at: usize);
@@ -271,8 +273,8 @@ impl<A: Access, const FINISH: bool> Output<A, 3> for Normalized<A::Stored, FINIS
     }
 
     #[inline(always)]
-    fn place(&self, at: usize) -> *const u8 {
-        self.io.1.at(at).cast()
+    fn place(&self, at: usize) -> *const A::Stored {
+        self.io.1.at(at)
     }
 
     #[inline(always)]
@@ -440,7 +442,7 @@ impl<A: Access, const PLAIN: bool> Output<A, 5> for Gradient<A::Stored, PLAIN> {
         if !PLAIN && let Some(dresidual) = self.taken.dresidual {
             let to = dresidual.at(at);
             // Its lines need not begin where those of dx do.
-            if STREAM && to.addr() % (A::Vec::<S>::LANES * size_of::<A::Stored>()) == 0 {
+            if STREAM && until_aligned::<A, S>(to) == 0 {
                 // SAFETY: the caller's.
                 unsafe { store_as::<A, S, STREAM>(simd, read.dy, to, count) };
             } else {
@@ -453,8 +455,8 @@ impl<A: Access, const PLAIN: bool> Output<A, 5> for Gradient<A::Stored, PLAIN> {
     }
 
     #[inline(always)]
-    fn place(&self, at: usize) -> *const u8 {
-        self.taken.dx.at(at).cast()
+    fn place(&self, at: usize) -> *const A::Stored {
+        self.taken.dx.at(at)
     }
 
     #[inline(always)]

@@ -10,7 +10,7 @@ use core::ops::Range;
 use super::outputs::{Output, Row, Stride, Sum};
 use super::sums::{Accs, SumRows, blocks};
 use crate::bits::BitStream;
-use crate::run::BLOCK;
+use crate::run::{BLOCK, until_aligned};
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector, first_lanes};
 use crate::tile::{ABREAST, Cut, Tile};
@@ -222,9 +222,7 @@ where
     /// How many values lie before the next whole line, where stores bypass the cache.
     #[inline(always)]
     fn head(&self, output: W) -> usize {
-        let bytes = Self::LANES * size_of::<A::Stored>();
-        let misaligned = if STREAM { output.place(self.at).addr() % bytes } else { 0 };
-        if misaligned > 0 { (bytes - misaligned) / size_of::<A::Stored>() } else { 0 }
+        if STREAM { until_aligned::<A, S>(output.place(self.at)) } else { 0 }
     }
 
     /// How many strips there are: a constant where it can be one.

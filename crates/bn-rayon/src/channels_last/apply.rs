@@ -7,10 +7,12 @@ use bn_core::{Element, passes};
 use super::flat::{Flat, Rows};
 use super::sums::pass_of;
 use super::table::Table;
-use super::{RowByRow, T0, bits_are_dense, piece, until_aligned};
+use super::{RowByRow, T0, bits_are_dense, piece};
 use crate::bits::BitStream;
 use crate::channels_first::{Given, Taken};
-use crate::run::{Pass, Stage, Through, each_vector, gradient, load, passed, store, store_as};
+use crate::run::{
+    Pass, Stage, Through, each_vector, gradient, load, passed, store, store_as, until_aligned,
+};
 use crate::simd::{Access, Kernel, Real, Simd, Vector};
 use crate::tile::{Cut, Tile};
 

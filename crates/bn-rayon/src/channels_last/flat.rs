@@ -2,9 +2,10 @@
 
 use core::ops::Range;
 
+use super::AHEAD;
 use super::table::{LoadLanes, period};
-use super::{AHEAD, until_aligned};
 use crate::bits::BitStream;
+use crate::run::until_aligned;
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Simd, Vector};
 

@@ -9,23 +9,16 @@ mod table;
 pub(crate) use apply::Apply;
 pub(crate) use normalize::Normalize;
 pub(crate) use sums::{Columns, SumDeviations, SumGradients, add_rows};
-pub(crate) use table::{Table, padded, tabulate};
+pub(crate) use table::{LoadLanes, Table, padded, tabulate};
 
 use crate::run::Stage;
-use crate::simd::{Access, Simd, Vector};
+use crate::simd::Access;
 
 /// A kernel for tiles in which some channels need `f64`: row by row, those apart.
 pub(crate) struct RowByRow<K>(pub(crate) K);
 
 /// How many bytes ahead of what is written memory is asked for.
 const AHEAD: usize = 4096;
-
-/// How many values lie before the next address that a vector can bypass the cache to.
-#[inline(always)]
-fn until_aligned<A: Access, S: Simd>(to: *const A::Stored) -> usize {
-    let bytes = A::Vec::<S>::LANES * size_of::<A::Stored>();
-    (bytes - to.addr() % bytes) % bytes / size_of::<A::Stored>()
-}
 
 /// Whether the activation bits of consecutive rows follow each other without a gap.
 #[inline(always)]

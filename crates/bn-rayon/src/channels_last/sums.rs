@@ -25,8 +25,8 @@ const RUNS: [usize; 2] = [8, 4];
 /// same places of the caches.
 const LONG: usize = 32;
 
-/// Vectors that are added over all runs before the next. The sums of four take 28 of the 32 registers of
-/// AVX-512; with AVX2, which has not as many, fewer were no faster.
+/// Vectors that are added over all runs before the next. Four take 29 of the 32 registers of AVX-512, for sums,
+/// chains and what is subtracted; with AVX2, which has not as many, fewer were no faster.
 const WIDTH: usize = 4;
 
 /// Adds two sums of `count` channels to those from channel `c` on; `ALL` where that is a vector of them.
@@ -126,6 +126,7 @@ unsafe fn downwards<A: Access, S: Simd, const W: usize, const N: usize>(
     last: usize,
     to: [*mut f64; 2],
 ) {
+    const { assert!(N < CHAIN || N.is_multiple_of(CHAIN), "runs are added in whole chains") };
     let lanes = A::Vec::<S>::LANES;
     let zero = A::Vec::<S>::splat(simd, A::Scalar::default());
     let count = |w| if w + 1 == W { last } else { lanes };
@@ -183,7 +184,7 @@ unsafe fn add_runs<A: Access, S: Simd, const N: usize>(
     while c < channels.end {
         let vectors = match (channels.end - c).div_ceil(lanes) {
             WIDTH.. => WIDTH,
-            // Single rows are few: another width would be more code.
+            // Single rows are few, but behind a mask: another width would be more code.
             2.. if N > 1 => 2,
             _ => 1,
         };
@@ -245,8 +246,10 @@ fn add_tile<A: Access, S: Simd, const N: usize>(
     let minus = Minus::new(simd, A::Vec::<S>::splat(simd, A::Scalar::default()));
     let apart = rows.len() / N;
     let apart = if apart > LONG { apart - 1 } else { apart };
-    // Where one width has all channels, their sums can stay in registers for the whole tile.
-    let at_once = channels.len() <= WIDTH * A::Vec::<S>::LANES;
+    // Where one width has all channels, their sums can stay in registers for the whole tile. The problem decides, for
+    // it is another order of additions, and a tile may have some of the channels.
+    let vectors = cut.problem.channels().div_ceil(A::Vec::<S>::LANES);
+    let at_once = matches!(vectors, 1 | 2 | WIDTH);
     let (steps, len) = if at_once { (1, apart) } else { (apart, 1) };
     for first in rows.start..rows.start + steps {
         // SAFETY: rows of the tile; the sums are what `clear` says.

@@ -57,7 +57,7 @@ pub(crate) fn tabulate<R: Real, const N: usize>(
 }
 
 /// Lanes of per-channel numbers.
-pub(super) trait LoadLanes: Real {
+pub(crate) trait LoadLanes: Real {
     /// Loads `count` of them.
     ///
     /// # Safety

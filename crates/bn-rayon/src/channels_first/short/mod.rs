@@ -4,7 +4,7 @@
 mod outputs;
 mod sums;
 
-pub(crate) use outputs::{WriteShort, is_written_short};
+pub(crate) use outputs::run_step;
 pub(crate) use sums::SumShort;
 
 use crate::tile::Cut;

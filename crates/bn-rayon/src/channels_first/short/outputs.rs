@@ -7,33 +7,50 @@
 use core::ops::Range;
 
 use super::SHORT_ROW;
-use crate::channels_first::outputs::Output;
-use crate::channels_first::strip::{Span, row_of, take};
+use crate::channels_first::outputs::{Output, Sum};
+use crate::channels_first::strip::{Span, Step, row_of, take};
+use crate::channels_last::LoadLanes;
+use crate::engine::Engine;
+use crate::run::until_aligned;
 use crate::shared::Shared;
 use crate::simd::{Access, Kernel, Simd, Vector};
 use crate::tile::{ABREAST, Cut};
 
-/// Vectors of a strip that are written before those of the next.
+/// Vectors of a strip that are written before those of the next; one where a cache has all, and registers cannot
+/// hold the coefficients of four.
 const TURN: usize = 4;
 
-/// Whether an output is written by [`WriteShort`]: that of short rows without bits and masks.
-pub(crate) fn is_written_short<A: Access, const N: usize>(
-    cut: &Cut,
-    output: &impl Output<A, N>,
-) -> bool {
-    cut.problem.spatial() <= SHORT_ROW && !output.by_rows() && !output.has_bits()
+/// Runs a step, or what it consists of one after the other, where its rows are short and have neither bits nor masks.
+pub(crate) fn run_step<A, Q, W, const N: usize, const STREAM: bool>(
+    engine: &Engine,
+    step: Step<'_, A, Q, W, N, STREAM>,
+) where
+    A: Access,
+    Q: Sum<A>,
+    W: Output<A, N>,
+{
+    let Step { cut, write: (_, output), .. } = &step;
+    if cut.problem.spatial() > SHORT_ROW || output.by_rows() || output.has_bits() {
+        return engine.run(step);
+    }
+    let Step { cut, sum, write, table, forwards, .. } = step;
+    if let Some(sum) = sum {
+        engine.run(sum);
+    }
+    let abreast = engine.tuning.abreast.is_some();
+    engine.run(WriteShort::<A, W, N, STREAM> { cut, write, table, abreast, forwards });
 }
 
 /// Writes a span of short rows.
-pub(crate) struct WriteShort<'a, A: Access, W, const N: usize, const STREAM: bool> {
-    pub(crate) cut: &'a Cut,
-    pub(crate) write: (Span, W),
+struct WriteShort<'a, A: Access, W, const N: usize, const STREAM: bool> {
+    cut: &'a Cut,
+    write: (Span, W),
     /// The coefficients of each statistic.
-    pub(crate) table: [Shared<A::Scalar>; N],
+    table: [Shared<A::Scalar>; N],
     /// Whether strips go side by side.
-    pub(crate) abreast: bool,
+    abreast: bool,
     /// Whether strips are written from the first.
-    pub(crate) forwards: bool,
+    forwards: bool,
 }
 
 impl<A, W, const N: usize, const STREAM: bool> Kernel for WriteShort<'_, A, W, N, STREAM>
@@ -85,12 +102,10 @@ where
         let start = row_of(cut, tile, strips.start, tile.channels.start).element;
         let statistics = cut.statistics(tile);
         let len = statistics.len() * row;
-        let vector = lanes * size_of::<A::Stored>();
-        let misaligned = if STREAM { output.place(start).addr() % vector } else { 0 };
-        let head = (vector - misaligned) % vector / size_of::<A::Stored>();
+        let head = if STREAM { until_aligned::<A, S>(output.place(start)) } else { 0 };
         let mut at = 0;
         // A macro, for a closure would be compiled without the instruction set.
-        macro_rules! write {
+        macro_rules! put {
             ($to_memory:tt, $coefficients:expr, $count:expr) => {
                 let coefficients = $coefficients;
                 for strip in 0..strips.len() {
@@ -114,21 +129,15 @@ where
             for (group, table) in group.iter_mut().zip(self.table) {
                 let from = table.at(first).cast_const();
                 // SAFETY: the coefficients of a unit are there before it is written.
-                *group = unsafe {
-                    if count == lanes {
-                        A::Vec::load(simd, from)
-                    } else {
-                        A::Vec::load_first(simd, from, count)
-                    }
-                };
+                *group = unsafe { A::Scalar::load::<A, S>(simd, from, count) };
             }
             let mut place = at % row;
-            // The coefficients of the vector at a place. The last that begins in a group ends within it, or it is
-            // the strip's last and begins in one of its rows.
+            // The coefficients of the vector at a place. Whole vectors end within as many rows as there are lanes, and
+            // heads and what is left over begin in the first of them, so sixteen bytes from there on are in the array.
             macro_rules! picked {
                 ($place:expr) => {{
                     let channels = channel_of.as_ptr().wrapping_add($place).cast::<[u8; 16]>();
-                    // SAFETY: bytes of the group, or some that lie before the end of the array.
+                    // SAFETY: bytes of the array, as was said.
                     let channels = unsafe { channels.read_unaligned() };
                     let mut k = group;
                     for k in &mut k {
@@ -138,22 +147,22 @@ where
                 }};
             }
             if at < head {
-                write!(false, [picked!(place)], head.min(len));
+                put!(false, [picked!(place)], head.min(len));
                 at = head;
                 continue;
             }
             let mut vectors = ((row * lanes - place) / lanes).min((len - at) / lanes);
             if vectors == 0 {
-                write!(false, [picked!(place)], len - at);
+                put!(false, [picked!(place)], len - at);
                 break;
             }
             while (STREAM || S::MANY_REGISTERS) && vectors >= TURN {
                 let [a, b, c, d] = [0, 1, 2, 3].map(|i| place + i * lanes);
-                write!(STREAM, [picked!(a), picked!(b), picked!(c), picked!(d)], lanes);
+                put!(STREAM, [picked!(a), picked!(b), picked!(c), picked!(d)], lanes);
                 (at, place, vectors) = (at + TURN * lanes, place + TURN * lanes, vectors - TURN);
             }
             for _ in 0..vectors {
-                write!(STREAM, [picked!(place)], lanes);
+                put!(STREAM, [picked!(place)], lanes);
                 (at, place) = (at + lanes, place + lanes);
             }
         }

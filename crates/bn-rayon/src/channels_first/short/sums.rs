@@ -41,7 +41,7 @@ struct Strips<A: Access, const GRADIENT: bool> {
     stride: usize,
     /// K for every column.
     shift: *const A::Scalar,
-    /// Where the next strips are asked for.
+    /// Into which cache the next strips are asked for.
     hint: Hint,
 }
 
