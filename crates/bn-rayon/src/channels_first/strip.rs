@@ -124,7 +124,7 @@ where
         }
         let (Span { tile, .. }, output) = &self.write;
         let row = row_of(self.cut, tile, strips.start, tile.channels.start);
-        Cursor {
+        let mut cursor = Cursor {
             output: Some(*output),
             table: self.table,
             statistic: tile.group * self.cut.problem.channels() + tile.channels.start,
@@ -138,8 +138,9 @@ where
             k: [A::Vec::<S>::splat(simd, A::Scalar::default()); N],
             bits,
             ahead: if self.sum.is_some() { 0 } else { self.ahead / size_of::<A::Stored>() },
-        }
-        .begun(simd)
+        };
+        cursor.begin_row(simd);
+        cursor
     }
 }
 
@@ -210,13 +211,6 @@ where
             bits,
             ahead: 0,
         }
-    }
-
-    /// In the strip's first row.
-    #[inline(always)]
-    fn begun(mut self, simd: S) -> Self {
-        self.begin_row(simd);
-        self
     }
 
     /// How many values lie before the next whole line, where stores bypass the cache.

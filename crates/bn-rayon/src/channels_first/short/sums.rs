@@ -11,7 +11,7 @@ use crate::simd::{Access, Kernel, Simd, Vector, total};
 use crate::tile::{Cut, Tile};
 use crate::tuning::Hint;
 
-/// Strips that are summed together.
+/// How many strips ahead memory is asked for: as many as [`add_rows`] adds together.
 const STRIPS: usize = 4;
 
 /// Columns that are summed at a time, at most.
@@ -105,18 +105,14 @@ impl<A: Access> Kernel for SumShort<'_, A> {
             let begin = problem.offset(0, first, 0);
             let columns = 0..channels.len() * spatial;
             let samples = self.cut.samples(&self.tile).0;
-            for n in samples.clone().step_by(STRIPS) {
-                let rows = n..samples.end.min(n + STRIPS);
-                // SAFETY: samples and channels of the tile, and as many sums as columns.
-                unsafe {
-                    if self.dy.is_some() {
-                        let strips = Strips::<A, true> { x, dy, first: begin, stride, shift, hint };
-                        add_rows::<A, S>(simd, strips, &columns, &rows, to);
-                    } else {
-                        let strips =
-                            Strips::<A, false> { x, dy, first: begin, stride, shift, hint };
-                        add_rows::<A, S>(simd, strips, &columns, &rows, to);
-                    }
+            // SAFETY: samples and channels of the tile, and as many sums as columns.
+            unsafe {
+                if self.dy.is_some() {
+                    let strips = Strips::<A, true> { x, dy, first: begin, stride, shift, hint };
+                    add_rows::<A, S>(simd, strips, &columns, &samples, to);
+                } else {
+                    let strips = Strips::<A, false> { x, dy, first: begin, stride, shift, hint };
+                    add_rows::<A, S>(simd, strips, &columns, &samples, to);
                 }
             }
             let place =
