@@ -12,9 +12,9 @@ use crate::channels_first::sums::SumRows;
 use crate::channels_first::{Given, Taken};
 use crate::channels_last::Table;
 use crate::engine::{Engine, Plan, Units};
-use crate::forward::{fold_parts, gather, lanes};
+use crate::forward::{gather, lanes};
 use crate::run::{Through, load};
-use crate::settle::{BeginGradients, JudgeGradients, Means, Places, SettleBackward};
+use crate::settle::{BeginGradients, Fold, JudgeGradients, Means, Places, SettleBackward};
 use crate::shared::Shared;
 use crate::simd::{Access, Eight, Real, Simd, Vector, Wide};
 use crate::source::Numbers;
@@ -150,9 +150,9 @@ pub(crate) fn backward<A: Access>(
     let len = 5 * padded + 4 * statistics + if reduce.is_some() { 2 * all } else { 0 };
     engine.spaces.lend(len, |space| {
         let (table, space) = pieces::<5>(space, padded);
-        let table = table.map(lanes::<A::Scalar>);
         let ([marks, centre, exact, again], space) = pieces::<4>(space, statistics);
-        let (marks, centre) = (Shared::writing(marks), lanes::<A::Scalar>(centre));
+        let to = Places { lanes: table.map(lanes::<A::Scalar>), marks: Shared::writing(marks) };
+        let centre = lanes::<A::Scalar>(centre);
         let [exact, again] = [exact, again].map(Shared::writing);
         let reducing = reduce.zip(normalizer).map(|(to, normalizer)| {
             let ([one, two], _) = pieces::<2>(space, all);
@@ -164,7 +164,6 @@ pub(crate) fn backward<A: Access>(
         match problem.layout() {
             Layout::ChannelsFirst => {
                 let plan = &plan;
-                let to = Places { lanes: table, marks };
                 let work =
                     First::<A> { engine, plan, reducing, normalizer, given, make, to, stream };
                 engine.by_units(plan, &work);
@@ -197,11 +196,13 @@ pub(crate) fn backward<A: Access>(
                     reducing.settle(engine, &plan, 0, 0..problem.channels());
                 }
                 let Some(make) = make else { return };
-                let wide = last::tabulate(&problem, table, |statistic| {
-                    make.coefficients::<A::Scalar>(&problem, normalizer, statistic)
-                });
-                let table = &Table { lanes: table, wide: &wide };
                 let (cut, taken, abreast) = (&cut, make.taken, engine.tuning.abreast.is_some());
+                let table = &Table::new(
+                    &problem,
+                    to,
+                    |tile, to| engine.run(SettleBackward { cut, tile, make, normalizer, to }),
+                    |statistic| make.coefficients::<A::Scalar>(&problem, normalizer, statistic).0,
+                );
                 let plain = matches!(given.through, Through::Everything)
                     && given.x.is_some()
                     && taken.dresidual.is_none()
@@ -411,8 +412,8 @@ impl<T: bn_core::Element, R: Real> Reducing<'_, T, R> {
         for group in groups {
             let tile = Tile { group, channels: channels.clone(), part: 0 };
             let statistics = plan.cut.statistics(&tile);
-            fold_parts(&plan.cut, self.sums, statistics.clone());
-            let (sums, normalizer, to) = (self.sums, self.normalizer, self.to);
+            let (cut, sums, normalizer, to) = (&plan.cut, self.sums, self.normalizer, self.to);
+            engine.run(Fold { cut, sums, statistics: statistics.clone() });
             let again = (size_of::<R>() < 8).then_some(self.means.again);
             let mut any_again = false;
             let any = &mut any_again;
@@ -442,7 +443,8 @@ impl<T: bn_core::Element, R: Real> Reducing<'_, T, R> {
         } else {
             (0..plan.cut.parts).for_each(work);
         }
-        fold_parts(&plan.cut, self.sums, first + range.start..first + range.end);
+        let statistics = first + range.start..first + range.end;
+        engine.run(Fold { cut: &plan.cut, sums: self.sums, statistics });
         for c in (start..end).filter(is_marked) {
             let statistic = first + c;
             let Sums { first: sum_dy, second: sum_dy_x } = gather(self.sums, statistic);

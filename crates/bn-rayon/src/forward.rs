@@ -5,15 +5,16 @@ use core::ops::Range;
 
 use bn_core::{Counts, Error, Layout, Problem};
 
-use crate::channels_first::few::{FewMoments, References};
+use crate::channels_first::few::FewMoments;
 use crate::channels_first::outputs::{Deviations, Normalized};
 use crate::channels_first::short::{SumShort, is_short, run_step};
 use crate::channels_first::strip::{Span, Step};
 use crate::channels_first::sums::SumRows;
 use crate::channels_last::Table;
 use crate::engine::{Engine, Plan, Units};
+use crate::references::{References, ValuesAt};
 use crate::run::Finish;
-use crate::settle::{Judge, Places, SettleForward};
+use crate::settle::{Fold, Judge, Places, SettleForward};
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Wide};
 use crate::source::Affine;
@@ -67,9 +68,8 @@ pub(crate) fn forward<A: Access>(
     let len = if moments.is_some() { 2 * (statistics + all) } else { 0 } + statistics + 3 * padded;
     engine.spaces.lend(len, |space| {
         let (table, space) = pieces::<3>(space, padded);
-        let table = table.map(lanes::<A::Scalar>);
         let ([marks], space) = pieces::<1>(space, statistics);
-        let marks = Shared::writing(marks);
+        let to = Places { lanes: table.map(lanes::<A::Scalar>), marks: Shared::writing(marks) };
         let taking = moments.map(|moments| {
             let ([shift, exact], space) = pieces::<2>(space, statistics);
             let ([one, two], _) = pieces::<2>(space, all);
@@ -79,21 +79,26 @@ pub(crate) fn forward<A: Access>(
         let stream = engine.streams(problem.elements(), size);
         match problem.layout() {
             Layout::ChannelsFirst => {
-                let to = Places { lanes: table, marks };
                 let work = First::<A> { engine, plan: &plan, taking, apply, to, stream };
                 engine.by_units(&plan, &work);
             }
             Layout::ChannelsLast => {
                 if let Some(taking) = &taking {
-                    (0..statistics).for_each(|statistic| taking.begin(&cut, statistic));
+                    for group in 0..problem.groups() {
+                        let all = Tile { group, channels: 0..problem.channels(), part: 0 };
+                        taking.begin::<A>(engine, &cut, &all);
+                    }
                     engine.by_parts(&plan, false, &|tile| taking.sum::<A>(engine, &cut, tile));
                     taking.settle::<A>(engine, &plan, 0, 0..problem.channels());
                 }
                 let Some(apply) = apply else { return };
-                let wide = last::tabulate(&problem, table, |statistic| {
-                    apply.settled::<A::Scalar>(statistic)
-                });
-                let table = Table { lanes: table, wide: &wide };
+                let (of, inv_std) = (apply.of, apply.inv_std);
+                let table = Table::new(
+                    &problem,
+                    to,
+                    |tile, to| engine.run(SettleForward { cut: &cut, tile, of, inv_std, to }),
+                    |statistic| apply.coefficients::<A::Scalar>(statistic).0,
+                );
                 let write = |tile| write_last::<A>(engine, &cut, apply, &table, stream, tile);
                 engine.by_parts(&plan, true, &write);
             }
@@ -103,19 +108,8 @@ pub(crate) fn forward<A: Access>(
 
 impl<T> Apply<'_, T> {
     fn coefficients<R: Real>(&self, statistic: usize) -> ([f64; 3], bool) {
-        // SAFETY: asked for only where the moments of the statistic are there, here and below.
+        // SAFETY: asked for only where the moments of the statistic are there.
         let [mean, inv_std, gamma, beta] = unsafe { self.of.get(statistic) };
-        forward_coefficients::<R>(mean, inv_std, gamma, beta)
-    }
-
-    /// The same, once for each statistic: writes inv_std where it is wanted.
-    fn settled<R: Real>(&self, statistic: usize) -> ([f64; 3], bool) {
-        // SAFETY: the same.
-        let [mean, inv_std, gamma, beta] = unsafe { self.of.get(statistic) };
-        if let Some(wanted) = self.inv_std {
-            // SAFETY: the place of a statistic, which one call settles.
-            unsafe { wanted.set(statistic, inv_std) };
-        }
         forward_coefficients::<R>(mean, inv_std, gamma, beta)
     }
 }
@@ -156,8 +150,7 @@ impl<A: Access> Units for First<'_, A> {
         let cut = &self.plan.cut;
         match &self.taking {
             Some(taking) if taking.moments.mask.is_some() => {
-                let statistics = self.plan.cut.statistics(channels);
-                statistics.for_each(|statistic| taking.begin(cut, statistic));
+                taking.begin::<A>(self.engine, cut, channels);
             }
             Some(taking) if !taking.are_few(cut) => {
                 let (x, shift, exact) = (taking.moments.x, taking.shift, taking.exact);
@@ -264,13 +257,22 @@ pub(crate) fn lanes<R: Real + bn_core::Scalar>(piece: &mut [f64]) -> Shared<R> {
 }
 
 impl<T: bn_core::Element, R: Real> Taking<'_, T, R> {
-    /// Chooses the number that deviations are taken from.
-    fn begin(&self, cut: &Cut, statistic: usize) {
-        let shift = first::reference(cut, self.moments.x, self.moments.mask, statistic);
-        // SAFETY: a place of the scratch that only this call uses, before anyone reads it.
-        unsafe { self.shift.set(statistic, R::of(shift)) };
-        // SAFETY: the same.
-        unsafe { self.exact.set(statistic, shift) };
+    /// Chooses what deviations of some channels of a group are taken from: a value of each, at the first position
+    /// that counts, or in the middle of a sample where all do.
+    fn begin<A: Access<Stored = T, Scalar = R>>(&self, engine: &Engine, cut: &Cut, tile: &Tile) {
+        let problem = &cut.problem;
+        let positions = problem.group_batch() * problem.spatial();
+        let first = tile.group * positions;
+        let among = match self.moments.mask {
+            None => problem.spatial() / 2,
+            Some(mask) => (0..positions)
+                // SAFETY: the positions of the group.
+                .find(|&at| unsafe { mask.get(first + at) } != 0)
+                .unwrap_or(0),
+        };
+        let (position, tile) = (first + among, tile.clone());
+        let (x, shift, exact) = (self.moments.x, self.shift, self.exact);
+        engine.run(ValuesAt::<A> { cut, tile, position, x, shift, exact });
     }
 
     /// Sums a tile as precisely as the problem asks for.
@@ -315,24 +317,9 @@ impl<T: bn_core::Element, R: Real> Taking<'_, T, R> {
     }
 }
 
-/// Adds the sums of all parts of some statistics, in order, into those of the first part. Part by part,
-/// because those of one part lie side by side.
-pub(crate) fn fold_parts(cut: &Cut, sums: [Shared<f64>; 2], statistics: Range<usize>) {
-    for part in 1..cut.parts {
-        for sums in sums {
-            for statistic in statistics.clone() {
-                let at = part * cut.problem.statistics() + statistic;
-                // SAFETY: the sums of all parts have been written, by tiles that are done, and only this
-                // call settles these statistics.
-                unsafe { sums.set(statistic, sums.get(statistic) + sums.get(at)) };
-            }
-        }
-    }
-}
-
 /// The sums of a statistic over its parts, once they are folded.
 pub(crate) fn gather(sums: [Shared<f64>; 2], statistic: usize) -> Sums {
-    // SAFETY: as in `fold_parts`.
+    // SAFETY: only the call that settles a statistic asks for its sums.
     let [first, second] = sums.map(|sums| unsafe { sums.get(statistic) });
     Sums { first, second }
 }
@@ -360,8 +347,9 @@ impl<T: bn_core::Element, R: Real> Taking<'_, T, R> {
         for group in groups {
             let tile = Tile { group, channels: channels.clone(), part: 0 };
             let statistics = plan.cut.statistics(&tile);
-            fold_parts(&plan.cut, self.sums, statistics.clone());
-            let (sums, shift, precision) = (self.sums, self.exact, precision::<A>(&problem));
+            let (cut, sums) = (&plan.cut, self.sums);
+            engine.run(Fold { cut, sums, statistics: statistics.clone() });
+            let (shift, precision) = (self.exact, precision::<A>(&problem));
             let count = self.moments.counts.of(group) as f64;
             let mut any_left = false;
             let any = &mut any_left;
@@ -421,7 +409,8 @@ impl<T: bn_core::Element, R: Real> Taking<'_, T, R> {
                 Layout::ChannelsFirst => (0..plan.cut.parts).for_each(work),
                 Layout::ChannelsLast => engine.team.each(plan.workers, plan.cut.parts, work),
             }
-            fold_parts(&plan.cut, self.sums, first + left.start..first + left.end);
+            let statistics = first + left.start..first + left.end;
+            engine.run(Fold { cut: &plan.cut, sums: self.sums, statistics });
             precision = Precision::Double;
             range = left;
         }
@@ -432,7 +421,7 @@ fn write_last<A: Access>(
     engine: &Engine,
     cut: &Cut,
     apply: &Apply<'_, A::Stored>,
-    table: &Table<'_, A::Scalar, 3>,
+    table: &Table<A::Scalar, 3>,
     stream: bool,
     tile: Tile,
 ) {

@@ -53,6 +53,7 @@ mod compiled;
 mod eight;
 mod engine;
 mod forward;
+mod references;
 mod run;
 mod settle;
 mod shared;

@@ -1,4 +1,5 @@
-//! The kernels that settle statistics, eight at a time: from sums to moments, from moments to coefficients.
+//! The kernels that settle statistics, eight at a time: from the sums of parts to moments, from moments to
+//! coefficients.
 
 use core::ops::Range;
 
@@ -13,6 +14,67 @@ use crate::simd::{Kernel, Real, Simd, Vector, first_lanes};
 use crate::source::Affine;
 use crate::statistics::Precision;
 use crate::tile::{Cut, Tile};
+
+/// Adds the sums of all parts of some statistics, in order, into those of the first part.
+pub(crate) struct Fold<'a> {
+    pub(crate) cut: &'a Cut,
+    pub(crate) sums: [Shared<f64>; 2],
+    pub(crate) statistics: Range<usize>,
+}
+
+impl Fold<'_> {
+    /// Those of `V` vectors from a statistic on, the last of `count` statistics.
+    ///
+    /// # Safety
+    ///
+    /// The tiles of these statistics are done, and only this call settles them.
+    #[inline(always)]
+    unsafe fn vectors<S: Simd, const V: usize>(
+        &self,
+        simd: S,
+        sums: Shared<f64>,
+        at: usize,
+        count: usize,
+    ) {
+        let last = |v: usize| if v + 1 == V { count } else { 8 };
+        let mut totals = [S::F64::splat(simd, 0.0); V];
+        for part in 0..self.cut.parts {
+            let from = part * self.cut.problem.statistics() + at;
+            for (v, total) in totals.iter_mut().enumerate() {
+                // SAFETY: the caller's, here and below.
+                let more = unsafe { load::<f64, S>(simd, sums.at(from + 8 * v), last(v)) };
+                *total = if part == 0 { more } else { total.add(more) };
+            }
+        }
+        for (v, total) in totals.iter().enumerate() {
+            // SAFETY: the same.
+            unsafe { store::<f64, S>(simd, *total, sums.at(at + 8 * v), last(v)) };
+        }
+    }
+}
+
+impl Kernel for Fold<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        /// Vectors at a time: a few lines of each part, for those of the next part are in another page.
+        const VECTORS: usize = 4;
+        if self.cut.parts == 1 {
+            return;
+        }
+        for sums in self.sums {
+            let Range { start: mut at, end } = self.statistics.clone();
+            while at + 8 * VECTORS <= end {
+                // SAFETY: statistics whose tiles are done, here and below.
+                unsafe { self.vectors::<S, VECTORS>(simd, sums, at, 8) };
+                at += 8 * VECTORS;
+            }
+            for at in (at..end).step_by(8) {
+                // SAFETY: the same.
+                unsafe { self.vectors::<S, 1>(simd, sums, at, (end - at).min(8)) };
+            }
+        }
+    }
+}
 
 /// Moments from sums, where those hold.
 pub(crate) struct Judge<'a> {
@@ -49,7 +111,7 @@ impl Kernel for Judge<'_> {
     }
 }
 
-/// Where the coefficients of channels-first go, by statistic.
+/// Where coefficients go, by statistic.
 #[derive(Clone, Copy)]
 pub(crate) struct Places<R, const N: usize> {
     pub(crate) lanes: [Shared<R>; N],
@@ -80,7 +142,17 @@ impl<R: Real, const N: usize> Places<R, N> {
     /// They are settled.
     pub(crate) unsafe fn any_wide(&self, mut statistics: Range<usize>) -> bool {
         // SAFETY: the caller's.
-        statistics.any(|statistic| unsafe { self.marks.get(statistic) } != 0.0)
+        statistics.any(|statistic| unsafe { self.is_wide(statistic) })
+    }
+
+    /// Whether a statistic needs `f64`.
+    ///
+    /// # Safety
+    ///
+    /// It is settled.
+    pub(crate) unsafe fn is_wide(&self, statistic: usize) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.marks.get(statistic) != 0.0 }
     }
 }
 

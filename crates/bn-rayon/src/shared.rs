@@ -52,6 +52,11 @@ impl<T: Scalar> Shared<T> {
         Shared(self.0.cast())
     }
 
+    /// The buffer from a value on.
+    pub(crate) fn skip(self, values: usize) -> Self {
+        Self(self.at(values))
+    }
+
     /// The address of a value.
     #[inline(always)]
     pub(crate) fn at(self, index: usize) -> *mut T {

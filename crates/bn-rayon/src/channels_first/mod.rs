@@ -6,8 +6,6 @@ pub(crate) mod short;
 pub(crate) mod strip;
 pub(crate) mod sums;
 
-use bn_core::Element;
-
 use crate::run;
 use crate::run::{End, Finish, Gradients, Through};
 use crate::shared::Shared;
@@ -240,28 +238,4 @@ impl<A: Access, C: Fn(usize) -> ([f64; 5], bool)> Kernel for Apply<'_, A, C> {
             }
         }
     }
-}
-
-/// The number that a channel's deviations are taken from where values are masked or lie by rows: one of them.
-/// See [`few::References`] for the others.
-pub(crate) fn reference<T: Element>(
-    cut: &Cut,
-    x: Shared<T>,
-    mask: Option<Shared<u8>>,
-    statistic: usize,
-) -> f64 {
-    let problem = cut.problem;
-    let (group, c) = (statistic / problem.channels(), statistic % problem.channels());
-    let (first, samples, spatial) =
-        (group * problem.group_batch(), problem.group_batch(), problem.spatial());
-    let position = match mask {
-        None => spatial / 2,
-        // SAFETY: the positions of the group.
-        Some(mask) => (0..samples * spatial)
-            .find(|&at| unsafe { mask.get(first * spatial + at) } != 0)
-            .unwrap_or(0),
-    };
-    let at = problem.offset(first + position / spatial, c, position % spatial);
-    // SAFETY: an element of the group.
-    unsafe { x.get(at) }.to_f64()
 }

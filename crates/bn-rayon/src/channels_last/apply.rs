@@ -23,7 +23,7 @@ pub(crate) struct Apply<'a, A: Access, const PLAIN: bool, const STREAM: bool> {
     pub(crate) tile: Tile,
     pub(crate) given: Given<A::Stored>,
     pub(crate) taken: Taken<A::Stored>,
-    pub(crate) table: &'a Table<'a, A::Scalar, 5>,
+    pub(crate) table: &'a Table<A::Scalar, 5>,
     /// Whether runs of rows go side by side.
     pub(crate) abreast: bool,
 }

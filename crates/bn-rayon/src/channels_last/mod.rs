@@ -9,7 +9,7 @@ mod table;
 pub(crate) use apply::Apply;
 pub(crate) use normalize::Normalize;
 pub(crate) use sums::{Columns, SumDeviations, SumGradients, add_rows};
-pub(crate) use table::{LoadLanes, Table, padded, tabulate};
+pub(crate) use table::{LoadLanes, Table, padded};
 
 use crate::run::Stage;
 use crate::simd::Access;

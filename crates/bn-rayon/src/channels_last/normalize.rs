@@ -19,7 +19,7 @@ pub(crate) struct Normalize<'a, A: Access, const FINISH: bool, const STREAM: boo
     pub(crate) tile: Tile,
     pub(crate) io: (Shared<A::Stored>, Shared<A::Stored>),
     pub(crate) finish: Finish<A::Stored>,
-    pub(crate) table: &'a Table<'a, A::Scalar, 3>,
+    pub(crate) table: &'a Table<A::Scalar, 3>,
     /// Whether runs of rows go side by side.
     pub(crate) abreast: bool,
 }

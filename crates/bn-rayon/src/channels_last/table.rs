@@ -3,8 +3,10 @@
 use bn_core::Problem;
 
 use super::flat::Rows;
+use crate::settle::Places;
 use crate::shared::Shared;
 use crate::simd::{Access, Real, Simd, Vector};
+use crate::tile::Tile;
 
 /// Places behind a group's channels that repeat its first ones, so that a vector that begins near the
 /// end of a row and goes on in the next finds its coefficients in one piece.
@@ -22,38 +24,6 @@ pub(super) fn period(channels: usize) -> usize {
 pub(crate) fn padded(problem: &Problem) -> usize {
     // Whole cache lines.
     (problem.groups() * (period(problem.channels()) + PADDING)).next_multiple_of(PADDING)
-}
-
-/// Writes the coefficients of all statistics as lanes, and returns those that need `f64`.
-pub(crate) fn tabulate<R: Real, const N: usize>(
-    problem: &Problem,
-    lanes: [Shared<R>; N],
-    of: impl Fn(usize) -> ([f64; N], bool),
-) -> Vec<(usize, [f64; N])> {
-    let (channels, mut wide) = (problem.channels(), Vec::new());
-    for group in 0..problem.groups() {
-        let first = group * (period(channels) + PADDING);
-        for c in 0..channels {
-            let (exact, narrow) = of(group * channels + c);
-            let narrow = narrow || size_of::<R>() == 8;
-            for (lanes, exact) in lanes.iter().zip(exact) {
-                // Zeros do no harm where the value is replaced.
-                let value = R::of(if narrow { exact } else { 0.0 });
-                // SAFETY: a place of the table, before any thread reads it.
-                unsafe { lanes.set(first + c, value) };
-            }
-            if !narrow {
-                wide.push((group * channels + c, exact));
-            }
-        }
-        for lanes in lanes {
-            for place in channels..period(channels) + PADDING {
-                // SAFETY: places of the table, the latter written before.
-                unsafe { lanes.set(first + place, lanes.get(first + place - channels)) };
-            }
-        }
-    }
-    wide
 }
 
 /// Lanes of per-channel numbers.
@@ -88,13 +58,40 @@ impl<R: Real> LoadLanes for R {
 }
 
 /// Coefficients of all channels of all groups: `N` arrays as lanes, and the channels that need `f64`.
-pub(crate) struct Table<'a, R, const N: usize> {
-    pub(crate) lanes: [Shared<R>; N],
+pub(crate) struct Table<R, const N: usize> {
+    lanes: [Shared<R>; N],
     /// Statistics with numbers beyond `f32`, in order.
-    pub(crate) wide: &'a [(usize, [f64; N])],
+    wide: Vec<(usize, [f64; N])>,
 }
 
-impl<R: Real, const N: usize> Table<'_, R, N> {
+impl<R: Real, const N: usize> Table<R, N> {
+    /// Has every group's coefficients written by `settle`, and asks for those that lanes do not hold.
+    pub(crate) fn new(
+        problem: &Problem,
+        to: Places<R, N>,
+        settle: impl Fn(Tile, Places<R, N>),
+        exact: impl Fn(usize) -> [f64; N],
+    ) -> Self {
+        let channels = problem.channels();
+        let places = period(channels) + PADDING;
+        for group in 0..problem.groups() {
+            // The kernels write at a statistic's own place, and those of a group are fewer than its places here.
+            let lanes = to.lanes.map(|lanes| lanes.skip(group * (places - channels)));
+            settle(Tile { group, channels: 0..channels, part: 0 }, Places { lanes, ..to });
+            let first = group * places;
+            for lanes in to.lanes {
+                for place in first + channels..first + places {
+                    // SAFETY: places of the table, the latter written before.
+                    unsafe { lanes.set(place, lanes.get(place - channels)) };
+                }
+            }
+        }
+        // SAFETY: all are settled.
+        let wide = (0..problem.statistics()).filter(|&statistic| unsafe { to.is_wide(statistic) });
+        let wide = wide.map(|statistic| (statistic, exact(statistic))).collect();
+        Self { lanes: to.lanes, wide }
+    }
+
     /// The coefficients of a group, with which its rows are walked, side by side or not.
     #[inline(always)]
     pub(super) fn rows(&self, group: usize, channels: usize, abreast: bool) -> Rows<R, N> {
