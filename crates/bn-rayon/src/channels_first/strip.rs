@@ -213,10 +213,11 @@ where
         }
     }
 
-    /// How many values lie before the next whole line, where stores bypass the cache.
+    /// How many values lie before the next whole line: past the cache vectors must be lines, and within it those that
+    /// lie in two take longer.
     #[inline(always)]
     fn head(&self, output: W) -> usize {
-        if STREAM { until_aligned::<A, S>(output.place(self.at)) } else { 0 }
+        until_aligned::<A, S>(output.place(self.at))
     }
 
     /// How many strips there are: a constant where it can be one.

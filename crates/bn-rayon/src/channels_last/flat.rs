@@ -124,7 +124,9 @@ impl<R: LoadLanes + Real, const N: usize> Rows<R, N> {
                 }
             };
         }
-        if STREAM {
+        // Past the cache they must be whole lines; within it that is quicker where coefficients, whose vectors then lie
+        // in two lines, are loaded once for all runs.
+        if STREAM || COUNT > 1 {
             let head = until_aligned::<A, S>(what.place(at)).min(len);
             if head > 0 {
                 let k = self.coefficients::<A, S>(simd, 0);
