@@ -73,7 +73,8 @@ impl RayonBackend {
     }
 
     /// The same for a last-level cache of that many bytes; outputs that do not fit in a quarter of it
-    /// are written past it. Changes no bit of any result. By default the size that the machine tells.
+    /// are written past it. Changes no bit of any result. By default what the machine tells, but 32 MiB at
+    /// most, for a larger one belongs to the many cores of a socket.
     #[must_use]
     pub fn with_cache(mut self, bytes: usize) -> Self {
         self.engine.cache = bytes;

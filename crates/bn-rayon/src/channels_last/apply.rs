@@ -96,7 +96,7 @@ impl<A: Access> Kernel for RowByRow<Apply<'_, A, false, false>> {
 }
 
 impl<A: Access> Apply<'_, A, false, false> {
-    /// One row in which some channels need `f64`; see [`Normalize::row_with_exceptions`].
+    /// One row in which some channels need `f64`: vectors between them, those apart, as for y.
     #[inline(always)]
     fn row_with_exceptions<S: Simd>(
         &self,
