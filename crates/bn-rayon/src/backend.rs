@@ -74,7 +74,7 @@ impl RayonBackend {
 
     /// The same for a last-level cache of that many bytes; outputs that do not fit in a quarter of it
     /// are written past it. Changes no bit of any result. By default what the machine tells, but 32 MiB at
-    /// most, for a larger one belongs to the many cores of a socket.
+    /// most: a larger one is as a rule that of a socket of many cores.
     #[must_use]
     pub fn with_cache(mut self, bytes: usize) -> Self {
         self.engine.cache = bytes;
@@ -484,8 +484,20 @@ mod tests {
         for dims in [[9, 33, 33, 64], [130, 33, 33, 24], [3, 150, 151, 13]] {
             compare::<f32>(Problem::new(&dims, Layout::ChannelsLast).unwrap(), true);
         }
-        let grouped = Problem::new(&[18, 16, 56, 56], Layout::ChannelsFirst).unwrap();
-        compare::<f32>(grouped.with_groups(3).unwrap(), true);
+        for (dims, layout) in
+            [([18, 16, 56, 56], Layout::ChannelsFirst), ([18, 66, 67, 13], Layout::ChannelsLast)]
+        {
+            let problem = Problem::new(&dims, layout).unwrap();
+            compare::<f32>(problem.with_groups(3).unwrap(), true);
+        }
+        // Within a cache.
+        for (dims, layout) in
+            [([4, 40, 14, 15], Layout::ChannelsFirst), ([6, 14, 15, 40], Layout::ChannelsLast)]
+        {
+            let problem = Problem::new(&dims, layout).unwrap().with_groups(2).unwrap();
+            compare::<f32>(problem, true);
+            compare::<f16>(problem, false);
+        }
         for (dims, layout) in
             [([18, 16, 66, 67], Layout::ChannelsFirst), ([18, 66, 67, 16], Layout::ChannelsLast)]
         {

@@ -45,14 +45,16 @@ pub(crate) struct Engine {
     pub(crate) team: Team,
     pub(crate) spaces: Workspaces,
     pub(crate) level: Level,
-    /// Bytes of the last-level cache.
+    /// Bytes of the last-level cache that are counted on.
     pub(crate) cache: usize,
     pub(crate) tuning: Tuning,
 }
 
-/// Bytes of the last-level cache that an operation counts on at most. A larger one is that of a socket with many
-/// cores, far from each, and lines are not stored there faster than past it: with 300 MiB, inference of
-/// 32×512×28×28 took 9.9 ms by ordinary stores, and 3.9 past the cache.
+/// Bytes of the last-level cache that an operation counts on at most, for its stores and for the units of large
+/// batches. A larger one is as a rule that of a socket with many cores, far from each, and lines are not stored
+/// there faster than past it: with the 300 MiB of Emerald Rapids, inference of 32×512×28×28 took 9.9 ms by
+/// ordinary stores, and 3.9 past the cache. A large cache of a few cores, stacked on them, has not been measured;
+/// [`crate::RayonBackend::with_cache`] lets its owner count on more.
 const COUNTED_ON: usize = 32 << 20;
 
 /// The size of the last-level cache in bytes, as Linux tells it, up to [`COUNTED_ON`], which is also taken where

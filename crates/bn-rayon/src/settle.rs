@@ -23,11 +23,11 @@ pub(crate) struct Fold<'a> {
 }
 
 impl Fold<'_> {
-    /// Those of `V` vectors from a statistic on, the last of `count` statistics.
+    /// Those of `V` vectors of statistics from `at` on, of which the last has `count`.
     ///
     /// # Safety
     ///
-    /// The tiles of these statistics are done, and only this call settles them.
+    /// There are as many, their tiles are done, and only this call settles them.
     #[inline(always)]
     unsafe fn vectors<S: Simd, const V: usize>(
         &self,

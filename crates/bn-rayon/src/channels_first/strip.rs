@@ -213,8 +213,8 @@ where
         }
     }
 
-    /// How many values lie before the next whole line: past the cache vectors must be lines, and within it those that
-    /// lie in two take longer.
+    /// How many values lie before the next place of a whole vector: none may lie in two lines past the cache, and
+    /// within it those that do take longer.
     #[inline(always)]
     fn head(&self, output: W) -> usize {
         until_aligned::<A, S>(output.place(self.at))

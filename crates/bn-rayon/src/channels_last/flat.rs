@@ -124,8 +124,8 @@ impl<R: LoadLanes + Real, const N: usize> Rows<R, N> {
                 }
             };
         }
-        // Past the cache they must be whole lines; within it that is quicker where coefficients, whose vectors then lie
-        // in two lines, are loaded once for all runs.
+        // No vector past the cache may lie in two lines. Within it that is quicker too where coefficients, which then
+        // do, are loaded once for all runs.
         if STREAM || COUNT > 1 {
             let head = until_aligned::<A, S>(what.place(at)).min(len);
             if head > 0 {

@@ -57,7 +57,8 @@ impl<R: Real> LoadLanes for R {
     }
 }
 
-/// Coefficients of all channels of all groups: `N` arrays as lanes, and the channels that need `f64`.
+/// Coefficients of all channels of all groups: `N` arrays as lanes, and the channels that need `f64`. Lanes of
+/// those hold anything; only [`super::RowByRow`] visits a group that has any, and replaces what they give.
 pub(crate) struct Table<R, const N: usize> {
     lanes: [Shared<R>; N],
     /// Statistics with numbers beyond `f32`, in order.
@@ -75,7 +76,7 @@ impl<R: Real, const N: usize> Table<R, N> {
         let channels = problem.channels();
         let places = period(channels) + PADDING;
         for group in 0..problem.groups() {
-            // The kernels write at a statistic's own place, and those of a group are fewer than its places here.
+            // A kernel writes at group·channels + c, and a group's places begin at group·places.
             let lanes = to.lanes.map(|lanes| lanes.skip(group * (places - channels)));
             settle(Tile { group, channels: 0..channels, part: 0 }, Places { lanes, ..to });
             let first = group * places;
