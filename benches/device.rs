@@ -2,7 +2,8 @@
 //!
 //! Prints one JSON object per line and case on standard output, what it is doing on standard error. Needs
 //! a GPU; `crates/bn-cuda/scripts/on_gpu.sh` runs it and sets it beside PyTorch. The arguments, if any, are
-//! batch sizes and `quick`: fewer operations and shapes.
+//! batch sizes, parts of shapes (`x14x14`), operations (`training`), `quick` for fewer of both, and `without-clusters`
+//! for what a device does that has none.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 use std::collections::BTreeMap;
@@ -34,22 +35,33 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &[String]) -> Result<()> {
-    let backend = CudaBackend::new(0)?;
+    let is_given = |word: &str| arguments.iter().any(|argument| argument == word);
+    let mut backend = CudaBackend::new(0)?;
+    if is_given("without-clusters") {
+        backend = backend.without_clusters();
+    }
     eprintln!("on {}", backend.device().label);
-    let is_quick = arguments.iter().any(|argument| argument == "quick");
+    let is_quick = is_given("quick");
     let batches: Vec<usize> =
         arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     let batches = if batches.is_empty() { vec![32, 256] } else { batches };
+    let wanted: Vec<&String> = arguments.iter().filter(|argument| argument.contains('x')).collect();
     let resnet = shapes::matching("resnet50/1x");
     let shapes = resnet.into_iter().step_by(if is_quick { 4 } else { 1 });
-    let operations = if is_quick {
-        vec![Operation::Training, Operation::Inference, Operation::Backward]
-    } else {
-        Operation::ALL.to_vec()
+    let named = Operation::ALL.into_iter().filter(|operation| is_given(operation.name()));
+    let operations = match named.collect::<Vec<_>>() {
+        none if none.is_empty() && is_quick => {
+            vec![Operation::Training, Operation::Inference, Operation::Backward]
+        }
+        none if none.is_empty() => Operation::ALL.to_vec(),
+        named => named,
     };
     for shape in shapes {
         for batch in &batches {
             let shape = shape.with_batch(*batch);
+            if !wanted.is_empty() && !wanted.iter().any(|part| shape.label().contains(*part)) {
+                continue;
+            }
             for layout in Layout::ALL {
                 of_type::<f32>(&backend, &operations, &shape, layout)?;
                 of_type::<bf16>(&backend, &operations, &shape, layout)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The kernels, with the arguments that each takes, in the order of their indices.
-const OPERATIONS: [(&str, &str); 12] = [
+const OPERATIONS: [(&str, &str); 16] = [
     ("moments_first", "MomentsArguments"),
     ("sums_first", "SumsArguments"),
     ("normalize_first", "NormalizeArguments"),
@@ -19,6 +19,10 @@ const OPERATIONS: [(&str, &str); 12] = [
     ("finish_sums", "FinishSumsArguments"),
     ("fixed_statistics", "FixedStatisticsArguments"),
     ("store_numbers", "StoreNumbersArguments"),
+    ("train_first", "TrainArguments"),
+    ("differentiate_first", "DifferentiateArguments"),
+    ("train_last", "TrainArguments"),
+    ("differentiate_last", "DifferentiateArguments"),
 ];
 
 /// The element types in the order of their indices: the suffix of entry points, the type in C++, and the
@@ -31,16 +35,13 @@ const TYPES: [(&str, &str, &[usize]); 4] = [
 ];
 const MOST_WIDTHS: usize = 3;
 
-/// Doubles of shared memory: the 48 KiB that every device gives a block.
-const SHARED: usize = (48 << 10) / 8;
-
 /// A variant of the kernels: its name, and a place in a file whose text is replaced.
 struct Variant {
     name: &'static str,
     planted: Option<(&'static str, &'static str, &'static str)>,
 }
 
-const VARIANTS: [Variant; 3] = [
+const VARIANTS: [Variant; 5] = [
     Variant { name: "plain", planted: None },
     Variant {
         name: "no_barrier",
@@ -52,6 +53,22 @@ const VARIANTS: [Variant; 3] = [
             "walk.cuh",
             "here.exists = left > 0 && here.column < shape.spatial;",
             "here.exists = left > 0;",
+        )),
+    },
+    Variant {
+        name: "alone",
+        planted: Some((
+            "residence.cuh",
+            "    meet_cluster();\n\n    each_column(columns, [&](u32 column, bool exists) {\n        u32 rank = threadIdx.x % TEAM;\n        const double* at = (const double*)(parts + column);\n        Moments",
+            "\n    each_column(columns, [&](u32 column, bool exists) {\n        u32 rank = threadIdx.x % TEAM;\n        const double* at = (const double*)(parts + column);\n        Moments",
+        )),
+    },
+    Variant {
+        name: "early",
+        planted: Some((
+            "residence.cuh",
+            "if (ARRIVE) wait_for_copies(COPY_GROUPS - 1 - group);",
+            "if (ARRIVE) wait_for_copies(COPY_GROUPS - group);",
         )),
     },
 ];
@@ -109,7 +126,8 @@ fn copy(kernels: &Path, folder: &Path, variant: &Variant) {
 /// The kernels in a namespace, and what calls them by their index.
 fn translation_unit(name: &str, folder: &Path) -> String {
     let include = |file: &str| format!("#include \"{}\"\n", folder.join(file).display());
-    let sources = ["channels_first.cu", "channels_last.cu", "finish.cu"].map(include).concat();
+    let sources = ["channels_first", "channels_last", "finish", "resident_first", "resident_last"];
+    let sources = sources.map(|source| include(&format!("{source}.cu"))).concat();
     let (mut cases, mut sizes) = (String::new(), String::new());
     for (operation, (kernel, arguments)) in OPERATIONS.into_iter().enumerate() {
         for (dtype, (suffix, cpp, widths)) in TYPES.into_iter().enumerate() {
@@ -152,8 +170,7 @@ fn translation_unit(name: &str, folder: &Path) -> String {
         }
     }
     format!(
-        "#include \"emulation.h\"\nnamespace {name} {{\n{sources}thread_local double shared[{SHARED}];\n}}\n\
-         extern \"C\" double* {name}_shared() {{ return {name}::shared; }}\n\
+        "#include \"emulation.h\"\nnamespace {name} {{\n{sources}}}\n\
          extern \"C\" size_t {name}_size(const char* of) {{\n{sizes}    return 0;\n}}\n\
          extern \"C\" void {name}_run(Emulation* state, unsigned kernel, const void* a) {{\n    \
          emulation = state;\n    switch (kernel) {{\n{cases}    }}\n}}\n"

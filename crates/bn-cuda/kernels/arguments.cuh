@@ -120,6 +120,30 @@ template <class P> struct FinishSumsArguments {
     P* dbeta;               // written, or null
 };
 
+// How a share of a cluster's block stays on the chip.
+struct Residence {
+    u64 again;          // steps of a part, the first ones, that are read twice: whole batches, or all
+    u64 parts_at;       // bytes into shared memory: results of the part for each column,
+    u64 settled_at;     // results of all parts,
+    u64 units_at;       // and units
+};
+
+// Forward in one launch: what the three take; there are no partials.
+template <class T> struct TrainArguments {
+    MomentsArguments<T> moments;
+    FinishMomentsArguments<Param<T>> finish;
+    NormalizeArguments<T> normalize;    // its statistics are not read
+    Residence residence;
+};
+
+// Backward in one launch; neither partials nor sums are read or written.
+template <class T> struct DifferentiateArguments {
+    SumsArguments<T> sums;
+    FinishSumsArguments<Param<T>> finish;
+    GradientArguments<T> gradient;
+    Residence residence;
+};
+
 template <class P> struct FixedStatisticsArguments {
     u64 channels;
     const P* running_mean;

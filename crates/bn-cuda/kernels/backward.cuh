@@ -13,8 +13,12 @@ template <class T, u32 U, bool IS_PLAIN, bool IS_GATED> struct Gated {
     const Gate<T>& gate;
     const Shape& shape;
 
-    __device__ Unit<T, U> take(const Place& place) {
-        Unit<T, U> unit = load<T, U, IS_PLAIN>(dy + place.offset, place.exists);
+    __device__ Unit<T, U> take(const Place& place) const {
+        return let_through(place, load<T, U, IS_PLAIN>(dy + place.offset, place.exists));
+    }
+
+    // What passes of a unit that was read.
+    __device__ Unit<T, U> let_through(const Place& place, Unit<T, U> unit) const {
         if (!IS_GATED) return unit;
         if (gate.bits != nullptr) {
             u32 open = load_bits<U>(gate.bits, shape, place);
@@ -63,45 +67,30 @@ template <class T> struct Terms {
     }
 };
 
-// The units of a part, added to `add(i, dy, x)` value by value.
-template <class T, u32 U, bool IS_PLAIN, bool IS_GATED, class Walk, class Add>
-__device__ void sum_units(const SumsArguments<T>& a, Walk& walk, Add add) {
-    // What tells which values passed takes registers too.
-    constexpr u32 PAIRS = IS_PLAIN && !IS_GATED ? PAIRS_OF_PLAIN : 1;
-    Gated<T, U, IS_PLAIN, IS_GATED> gated = {a.dy, a.gate, a.shape};
-    while (!walk.is_done()) {
-        Place places[PAIRS];
-        Unit<T, U> dy[PAIRS], x[PAIRS];
-#pragma unroll
-        for (u32 b = 0; b < PAIRS; ++b) {
-            places[b] = walk.next();
-            dy[b] = gated.take(places[b]);
-            x[b] = load<T, U, IS_PLAIN>(a.x + places[b].offset, places[b].exists);
-        }
-#pragma unroll
-        for (u32 b = 0; b < PAIRS; ++b) {
-            if (!places[b].exists) continue;
-#pragma unroll
-            for (u32 i = 0; i < U; ++i) add(i, wide<T>(dy[b].raw[i]), wide<T>(x[b].raw[i]));
-        }
-    }
-}
-
 // What a channel's dx is computed from. Without a correction, all but `scale` is 0.
 struct Slopes {
     double mean, inv_std, mean_dy, mean_dy_xhat, scale;
 };
 
 template <class T>
-__device__ Slopes load_slopes(const GradientArguments<T>& a, u64 group, u64 channel) {
+__device__ Slopes slopes_of(const GradientArguments<T>& a, u64 group, u64 channel, GradientSums sums) {
     u64 of = group * a.shape.channels + channel;
     double gamma = a.gamma != nullptr ? (double)a.gamma[channel] : 1.0;
     double inv_std = a.inv_std[of];
     if (a.x == nullptr) return {0.0, 1.0, 0.0, 0.0, gamma * inv_std};
     double count = a.counts != nullptr ? a.counts[group] : a.count;
-    double mean_dy = a.sum_dy[of] / count, mean_dy_xhat = a.sum_dy_xhat[of] / count;
+    double mean_dy = sums.dy / count, mean_dy_xhat = sums.dy_xhat / count;
     if (a.is_normalized) return {0.0, 1.0, mean_dy, mean_dy_xhat, gamma * inv_std};
     return {a.mean[of], inv_std, mean_dy, mean_dy_xhat, gamma * inv_std};
+}
+
+// The same with sums from memory, where they are needed.
+template <class T>
+__device__ Slopes load_slopes(const GradientArguments<T>& a, u64 group, u64 channel) {
+    u64 of = group * a.shape.channels + channel;
+    GradientSums sums = {0.0, 0.0};
+    if (a.x != nullptr) sums = {a.sum_dy[of], a.sum_dy_xhat[of]};
+    return slopes_of(a, group, channel, sums);
 }
 
 // The coefficients of a channel: dx = (dy − mean_dy − (x − mean)·factor)·scale, the means in two parts.
@@ -135,10 +124,30 @@ __device__ Raw<T> gradient(const Slope<T>& k, Raw<T> dy, Raw<T> x, bool depends)
     return Element<T>::raw(value * k.scale);
 }
 
+// A batch of units that were read, those of dy as they passed. `depends` has a bit for each value whose statistics
+// depended on x.
+template <class T, u32 U, bool IS_PLAIN, bool DEPENDS, u32 PAIRS, class Lanes>
+__device__ void gradient_batch(const GradientArguments<T>& a, const Place (&places)[PAIRS],
+                               const Unit<T, U> (&dy)[PAIRS], Unit<T, U> (&x)[PAIRS],
+                               const u32 (&depends)[PAIRS], const Lanes& lanes) {
+#pragma unroll
+    for (u32 b = 0; b < PAIRS; ++b) {
+#pragma unroll
+        for (u32 i = 0; i < U; ++i) {
+            bool does = IS_PLAIN ? DEPENDS : depends[b] >> i & 1;
+            x[b].raw[i] = gradient(lanes.at(i), dy[b].raw[i], x[b].raw[i], does);
+        }
+        store<T, U, IS_PLAIN>(a.dx + places[b].offset, x[b], places[b].exists);
+        if (a.dresidual != nullptr) {
+            store<T, U, IS_PLAIN>(a.dresidual + places[b].offset, dy[b], places[b].exists);
+        }
+    }
+}
+
 // The units of a part, as `normalize_units`. DEPENDS says whether the statistics depended on x.
 template <class T, u32 U, bool IS_PLAIN, bool DEPENDS, bool IS_GATED, class Walk, class Lanes>
 __device__ void gradient_units(const GradientArguments<T>& a, Walk& walk, const Lanes& lanes) {
-    Gated<T, U, IS_PLAIN, IS_GATED> gated = {a.dy, a.gate, a.shape};
+    const Gated<T, U, IS_PLAIN, IS_GATED> gated = {a.dy, a.gate, a.shape};
     constexpr u32 PAIRS = IS_PLAIN ? PAIRS_OF_PLAIN : 1;
     while (!walk.is_done()) {
         Place places[PAIRS];
@@ -152,39 +161,27 @@ __device__ void gradient_units(const GradientArguments<T>& a, Walk& walk, const 
             if (DEPENDS) x[b] = load<T, U, IS_PLAIN>(a.x + places[b].offset, places[b].exists);
             depends[b] = DEPENDS ? valid_values<U, Walk, IS_PLAIN>(a.mask, places[b]) : 0;
         }
-#pragma unroll
-        for (u32 b = 0; b < PAIRS; ++b) {
-#pragma unroll
-            for (u32 i = 0; i < U; ++i) {
-                bool does = IS_PLAIN ? DEPENDS : depends[b] >> i & 1;
-                x[b].raw[i] = gradient(lanes.at(i), dy[b].raw[i], x[b].raw[i], does);
-            }
-            store<T, U, IS_PLAIN>(a.dx + places[b].offset, x[b], places[b].exists);
-            if (a.dresidual != nullptr) {
-                store<T, U, IS_PLAIN>(a.dresidual + places[b].offset, dy[b], places[b].exists);
-            }
-        }
+        gradient_batch<T, U, IS_PLAIN, DEPENDS>(a, places, dy, x, depends, lanes);
     }
 }
 
 // The same, value by value, as `normalize_values`; it takes no registers that the others lack.
-template <class T, u32 U, u32 CHANNEL_STEP, class Walk>
-__device__ void gradient_values(const GradientArguments<T>& a, Walk& walk, u64 group, u64 first) {
+template <class T, u32 U, class Walk, class SlopesOf>
+__device__ void gradient_values(const GradientArguments<T>& a, Walk& walk, SlopesOf slopes_of_value) {
     while (!walk.is_done()) {
         Place place = walk.next();
         u32 depends = a.x != nullptr ? valid_values<U, Walk, false>(a.mask, place) : 0;
         if (!place.exists) continue;
 #pragma unroll 1
         for (u32 i = 0; i < U; ++i) {
-            u64 channel = first + i * CHANNEL_STEP;
+            Slopes s = slopes_of_value(i);
             Slope<T> k;
-            k.set(load_slopes(a, group, channel));
+            k.set(s);
             u64 at = place.offset + i;
             Raw<T> dy = gated_value<T, U>(a, place, i), x = a.x != nullptr ? a.x[at] : (Raw<T>)0;
             if (k.is_narrow) {
                 a.dx[at] = gradient(k, dy, x, depends >> i & 1);
             } else {
-                Slopes s = load_slopes(a, group, channel);
                 double value = wide<T>(dy);
                 if (depends >> i & 1) {
                     value = value - s.mean_dy - (wide<T>(x) - s.mean) * s.inv_std * s.mean_dy_xhat;
@@ -200,7 +197,10 @@ __device__ void gradient_values(const GradientArguments<T>& a, Walk& walk, u64 g
 template <class T, u32 U, bool IS_PLAIN, class Walk, class Lanes>
 __device__ void gradient_share(const GradientArguments<T>& a, Walk& walk, u64 group, const Lanes& lanes) {
     if (!by_units<T>(lanes)) {
-        gradient_values<T, U, Lanes::STEP>(a, walk, group, lanes.first);
+        u64 first = lanes.first;
+        gradient_values<T, U>(a, walk, [&a, group, first](u32 i) {
+            return load_slopes(a, group, first + i * Lanes::STEP);
+        });
     } else if (a.x == nullptr) {
         gradient_units<T, U, IS_PLAIN, false, true>(a, walk, lanes);
     } else if (!IS_PLAIN || is_gated(a.gate)) {

@@ -51,6 +51,26 @@
     FOR_F16(ENTRIES_OF(blocks, name, Arguments, f16, f16, 8))                                           \
     FOR_BF16(ENTRIES_OF(blocks, name, Arguments, bf16, bf16, 8))
 
+// Launches of clusters are plain always. Backward in channels-last needs more registers: a thread has sums and
+// coefficients of several channels, and units of two tensors.
+#define RESIDENT_ENTRY(blocks, name, Arguments, type, Type, U)                                          \
+    ENTRY(blocks) name##_##type##x##U(ARGUMENT Arguments<Type> a) { name<Type, U>(a); }
+
+#define RESIDENT_ENTRIES(blocks, name, Arguments)                                                       \
+    FOR_F32(RESIDENT_ENTRY(blocks, name, Arguments, f32, float, 4))                                     \
+    FOR_F32(RESIDENT_ENTRY(blocks, name, Arguments, f32, float, 1))                                     \
+    FOR_F64(RESIDENT_ENTRY(blocks, name, Arguments, f64, double, 2))                                    \
+    FOR_F64(RESIDENT_ENTRY(blocks, name, Arguments, f64, double, 1))                                    \
+    FOR_F16(RESIDENT_ENTRY(blocks, name, Arguments, f16, f16, 4))                                       \
+    FOR_F16(RESIDENT_ENTRY(blocks, name, Arguments, f16, f16, 1))                                       \
+    FOR_BF16(RESIDENT_ENTRY(blocks, name, Arguments, bf16, bf16, 4))                                    \
+    FOR_BF16(RESIDENT_ENTRY(blocks, name, Arguments, bf16, bf16, 1))
+
+#define RESIDENT_ENTRIES_FIRST(name, Arguments)                                                         \
+    RESIDENT_ENTRIES(4, name, Arguments)                                                                \
+    FOR_F16(RESIDENT_ENTRY(4, name, Arguments, f16, f16, 8))                                            \
+    FOR_BF16(RESIDENT_ENTRY(4, name, Arguments, bf16, bf16, 8))
+
 #define PARAMETER_ENTRIES(name, Arguments)                                                              \
     ENTRY(2) name##_f32(ARGUMENT Arguments<float> a) { name<float>(a); }                                \
     ENTRY(2) name##_f64(ARGUMENT Arguments<double> a) { name<double>(a); }

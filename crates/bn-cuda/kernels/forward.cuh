@@ -84,52 +84,71 @@ __device__ Raw<T> normalized(u64 epilogue, const Affine<T>& k, Raw<T> x, Raw<T> 
     return finished<T>(epilogue, fma(deviation, k.scale, k.shift), residual, passed);
 }
 
-// The units of a part, a batch of them at a time: all are read before the first is written, so that
-// loads overlap in place too. `lanes.at(i)` has the coefficients of value i.
-template <class T, u32 U, bool IS_PLAIN, u64 EPILOGUE, class Walk, class Lanes>
-__device__ void normalize_units(const NormalizeArguments<T>& a, Walk& walk, const Lanes& lanes) {
-    // Residuals and bits take registers too.
-    constexpr u32 BATCH = !IS_PLAIN ? 1 : EPILOGUE == EPILOGUE_NONE ? BATCH_OF_PLAIN : BATCH_OF_PLAIN / 2;
+// How many units of x a plain kernel reads at once. Residuals and bits take registers too.
+template <u64 EPILOGUE>
+constexpr u32 BATCH_OF_EPILOGUE = EPILOGUE == EPILOGUE_NONE ? BATCH_OF_PLAIN : BATCH_OF_PLAIN / 2;
+
+// A batch of units that were read. `lanes.at(i)` has the coefficients of value i.
+template <class T, u32 U, bool IS_PLAIN, u64 EPILOGUE, u32 BATCH, class Lanes>
+__device__ void normalize_batch(const NormalizeArguments<T>& a, const Place (&places)[BATCH],
+                                Unit<T, U> (&x)[BATCH], const Lanes& lanes) {
     const u64 epilogue = epilogue_of<T, EPILOGUE>(a);
-    while (!walk.is_done()) {
-        Place places[BATCH];
-        Unit<T, U> x[BATCH], residual[BATCH];
+    Unit<T, U> residual[BATCH];
 #pragma unroll
-        for (u32 b = 0; b < BATCH; ++b) {
-            places[b] = walk.next();
-            x[b] = load<T, U, IS_PLAIN>(a.x + places[b].offset, places[b].exists);
-            bool is_added = epilogue == EPILOGUE_ADD_RELU && places[b].exists;
-            residual[b] = load<T, U, IS_PLAIN>(a.residual + places[b].offset, is_added);
+    for (u32 b = 0; b < BATCH; ++b) {
+        bool is_added = epilogue == EPILOGUE_ADD_RELU && places[b].exists;
+        residual[b] = load<T, U, IS_PLAIN>(a.residual + places[b].offset, is_added);
+    }
+#pragma unroll
+    for (u32 b = 0; b < BATCH; ++b) {
+        u32 bits = 0;
+#pragma unroll
+        for (u32 i = 0; i < U; ++i) {
+            bool passed;
+            x[b].raw[i] = normalized(epilogue, lanes.at(i), x[b].raw[i], residual[b].raw[i], passed);
+            bits |= (u32)(passed && places[b].exists) << i;
         }
-#pragma unroll
-        for (u32 b = 0; b < BATCH; ++b) {
-            u32 bits = 0;
-#pragma unroll
-            for (u32 i = 0; i < U; ++i) {
-                bool passed;
-                x[b].raw[i] = normalized(epilogue, lanes.at(i), x[b].raw[i], residual[b].raw[i], passed);
-                bits |= (u32)(passed && places[b].exists) << i;
-            }
-            store<T, U, IS_PLAIN>(a.y + places[b].offset, x[b], places[b].exists);
-            if (epilogue != EPILOGUE_NONE && a.bits != nullptr) {
-                store_bits<U>(a.bits, a.shape, places[b], bits);
-            }
+        store<T, U, IS_PLAIN>(a.y + places[b].offset, x[b], places[b].exists);
+        if (epilogue != EPILOGUE_NONE && a.bits != nullptr) {
+            store_bits<U>(a.bits, a.shape, places[b], bits);
         }
     }
 }
 
+// The units of a part, a batch of them at a time: all are read before the first is written, so that
+// loads overlap in place too.
+template <class T, u32 U, bool IS_PLAIN, u64 EPILOGUE, class Walk, class Lanes>
+__device__ void normalize_units(const NormalizeArguments<T>& a, Walk& walk, const Lanes& lanes) {
+    constexpr u32 BATCH = IS_PLAIN ? BATCH_OF_EPILOGUE<EPILOGUE> : 1;
+    while (!walk.is_done()) {
+        Place places[BATCH];
+        Unit<T, U> x[BATCH];
+#pragma unroll
+        for (u32 b = 0; b < BATCH; ++b) {
+            places[b] = walk.next();
+            x[b] = load<T, U, IS_PLAIN>(a.x + places[b].offset, places[b].exists);
+        }
+        normalize_batch<T, U, IS_PLAIN, EPILOGUE>(a, places, x, lanes);
+    }
+}
+
+// A compiler does not see that this changes nothing.
+#ifndef EMULATION
+__device__ inline void change_perhaps(void* memory) { asm volatile("" ::"l"(memory) : "memory"); }
+#endif
+
 // The same, value by value, for threads of a warp of which one has a channel that does not fit. Channels
 // that do are computed as above, to the same bits. It is rare, and a function by itself: it would take the
-// others' registers. Value i of a unit has channel `first` + i·CHANNEL_STEP.
-template <class T, u32 U, u32 CHANNEL_STEP, class Walk>
-__device__ __noinline__ void normalize_values(const NormalizeArguments<T>& a, Walk walk, u64 group,
-                                              u64 first) {
+// others' registers. `channel_of(i)` is that of value i of a unit.
+template <class T, u32 U, class Walk, class ChannelOf>
+__device__ __noinline__ void values_of_share(const NormalizeArguments<T>& a, Share share, ChannelOf channel_of) {
+    Walk walk(a.shape, share);
     while (!walk.is_done()) {
         Place place = walk.next();
         u32 bits = 0;
 #pragma unroll 1
         for (u32 i = 0; i < U && place.exists; ++i) {
-            Channel c = load_channel(a, group, first + i * CHANNEL_STEP);
+            Channel c = channel_of(a, i);
             Affine<T> k;
             k.set(c);
             Raw<T> x = a.x[place.offset + i];
@@ -149,11 +168,23 @@ __device__ __noinline__ void normalize_values(const NormalizeArguments<T>& a, Wa
     }
 }
 
+// That function, with a copy of the arguments: were the address of a kernel's own ones taken, everyone would read them
+// from memory rather than from the bank of constants.
+template <class T, u32 U, class Walk, class ChannelOf>
+__device__ void normalize_values(const NormalizeArguments<T>& a, const Share& share, ChannelOf channel_of) {
+    NormalizeArguments<T> copy = a;
+    change_perhaps(&copy);
+    values_of_share<T, U, Walk>(copy, share, channel_of);
+}
+
 // A block's share: by units, or where coefficients do not fit, by values.
 template <class T, u32 U, bool IS_PLAIN, class Walk, class Lanes>
-__device__ void normalize_share(const NormalizeArguments<T>& a, Walk& walk, u64 group, const Lanes& lanes) {
+__device__ void normalize_share(const NormalizeArguments<T>& a, const Share& share, Walk& walk, const Lanes& lanes) {
     if (!by_units<T>(lanes)) {
-        normalize_values<T, U, Lanes::STEP>(a, walk, group, lanes.first);
+        u64 group = share.group, first = lanes.first;
+        normalize_values<T, U, Walk>(a, share, [group, first](const NormalizeArguments<T>& a, u32 i) {
+            return load_channel(a, group, first + i * Lanes::STEP);
+        });
     } else if (!IS_PLAIN) {
         normalize_units<T, U, false, EPILOGUE_AS_LAUNCHED>(a, walk, lanes);
     } else if (a.epilogue == EPILOGUE_NONE) {

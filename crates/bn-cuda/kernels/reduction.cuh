@@ -3,8 +3,11 @@
 
 #include "walk.cuh"
 
-// As many bytes as the launch asks for: an item for each warp and column of a reduction.
-extern __shared__ double shared[];
+// As many bytes as the launch asks for: an item for each warp and column of a reduction, and behind them what else a
+// kernel keeps there. An emulation has its own.
+#ifndef EMULATION
+extern __shared__ __align__(16) double shared[];
+#endif
 
 // Count, mean and Σ(x − mean)²; the empty one is all zeros. The mean is kept as one of the values and the
 // mean deviation from it: their sum alone would have lost what is small beside a large mean.
@@ -107,20 +110,38 @@ template <class Walk> __device__ Place first_place(const Walk& walk, const u8* m
 // The origin of a part, whose first value lies at `first`; or 0 where that is not finite, which would make a NaN of
 // every deviation. Doubles have no digits to spare where the first one lies far off: for them it is the median of
 // the first three.
-template <class T, class Walk>
-__device__ double origin_at(const Walk& walk, const MomentsArguments<T>& a, const Place& first) {
-    double value = first.exists ? wide<T>(a.x[first.offset]) : 0.0;
-    if constexpr (IS_DOUBLE<T>) {
-        Place second = walk.after(first), third = walk.after(second);
-        bool counts = third.exists;
-        if (counts && a.mask != nullptr) counts = a.mask[second.position] != 0 && a.mask[third.position] != 0;
-        if (counts) {
-            double b = wide<T>(a.x[second.offset]), c = wide<T>(a.x[third.offset]);
-            value = fmax(fmin(value, b), fmin(fmax(value, b), c));
+//
+// Its values are read when it is made, and looked at when it is asked for: meanwhile other loads are sent.
+template <class T> struct Origin {
+    Raw<T> values[IS_DOUBLE<T> ? 3 : 1];
+    bool has_three;
+
+    template <class Walk>
+    __device__ void read(const Walk& walk, const MomentsArguments<T>& a, const Place& first) {
+        values[0] = first.exists ? a.x[first.offset] : (Raw<T>)0;
+        has_three = false;
+        if constexpr (IS_DOUBLE<T>) {
+            Place second = walk.after(first), third = walk.after(second);
+            has_three = third.exists;
+            if (has_three && a.mask != nullptr) {
+                has_three = a.mask[second.position] != 0 && a.mask[third.position] != 0;
+            }
+            if (has_three) {
+                values[1] = a.x[second.offset];
+                values[2] = a.x[third.offset];
+            }
         }
     }
-    return isfinite(value) ? value : 0.0;
-}
+
+    __device__ double value() const {
+        double value = wide<T>(values[0]);
+        if constexpr (IS_DOUBLE<T>) {
+            double b = wide<T>(values[1]), c = wide<T>(values[2]);
+            if (has_three) value = fmax(fmin(value, b), fmin(fmax(value, b), c));
+        }
+        return isfinite(value) ? value : 0.0;
+    }
+};
 
 // Merges the items of all threads that share a column, for blocks of whole warps.
 //

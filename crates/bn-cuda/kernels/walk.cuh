@@ -128,6 +128,7 @@ template <u32 U> struct RowWalk {
     static constexpr u32 POSITIONS = 1;
     const Shape& shape;
     u64 first_row, end_row;     // of the part
+    u64 first_column;           // of the tile
     bool has_channels;
     u32 step;       // rows that the block's threads stand on side by side
     u32 steps;      // of the whole block
@@ -140,7 +141,8 @@ template <u32 U> struct RowWalk {
         step = blockDim.x / (u32)s.tile_units;
         steps = (length + step - 1) / step;
         u32 row = threadIdx.x / (u32)s.tile_units;
-        place.column = (share.tile * s.tile_units + threadIdx.x % (u32)s.tile_units) * U;
+        first_column = share.tile * s.tile_units * U;
+        place.column = first_column + threadIdx.x % (u32)s.tile_units * U;
         has_channels = place.column < s.channels;
         left = has_channels && length > row ? length - row : 0;
         first_row = share.group * rows + begin;
@@ -176,7 +178,9 @@ template <u32 U> struct RowWalk {
         return here;
     }
 
+    // The first channel of this thread, and that of the tile.
     __device__ u64 first_channel() const { return place.column; }
+    __device__ u64 tile_channel() const { return first_column; }
 };
 
 // All values of a unit have the block's one channel.

@@ -29,17 +29,19 @@ WHEELS = [
     "nvidia-cuda-runtime-cu12==12.0.146",
     "nvidia-cuda-nvcc==13.0.88",
 ]
-# Each source, and the element types that have a file of their own; the last one is small.
+# Each source, the least architecture (a driver compiles its PTX for every newer one), and the element types that
+# have a file of their own; `finish` is small.
+TYPES = ["f32", "f64", "f16", "bf16"]
 SOURCES = {
-    "channels_first": ["f32", "f64", "f16", "bf16"],
-    "channels_last": ["f32", "f64", "f16", "bf16"],
-    "finish": [None],
+    "channels_first": (80, TYPES),
+    "channels_last": (80, TYPES),
+    "finish": (80, [None]),
+    "resident_first": (90, TYPES),
+    "resident_last": (90, TYPES),
 }
-# The least architecture; a driver compiles its PTX for every newer one.
-VIRTUAL = "compute_80"
-ARCHITECTURES = ["sm_80", "sm_90", "sm_100"]
+ARCHITECTURES = [80, 90, 100]
 # No contraction of a·b + c that the source does not ask for: two kernels must round alike.
-OPTIONS = ["--std=c++17", f"--gpu-architecture={VIRTUAL}", "--fmad=false", "--device-as-default-execution-space"]
+OPTIONS = ["--std=c++17", "--fmad=false", "--device-as-default-execution-space"]
 NOT_TO_BE_HAD = 77
 
 
@@ -85,12 +87,12 @@ class Nvrtc:
         self.call(f"nvrtcGet{kind}", program, text)
         return text.value.decode()
 
-    def compile(self, source, dtype):
-        """The PTX of a source file, of one element type or of all."""
+    def compile(self, source, architecture, dtype):
+        """The PTX of a source file for an architecture and its successors, of one element type or of all."""
         program = ctypes.c_void_p()
         code = source.read_bytes()
         self.call("nvrtcCreateProgram", ctypes.byref(program), code, source.name.encode(), 0, None, None)
-        options = OPTIONS + [f"--include-path={source.parent}", f"--include-path={self.include}"]
+        options = OPTIONS + [f"--gpu-architecture=compute_{architecture}", f"--include-path={source.parent}", f"--include-path={self.include}"]
         if dtype is not None:
             options += ["-DONE_TYPE", f"-DONLY_{dtype.upper()}"]
         array = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
@@ -105,7 +107,7 @@ def assemble(ptxas, ptx, architecture):
     """Assembles for one architecture; prints its registers, and fails where a kernel spills."""
     with tempfile.TemporaryDirectory() as folder:
         output = pathlib.Path(folder) / "kernels.cubin"
-        command = [ptxas, f"-arch={architecture}", "-v", "-warn-spills", "-Werror", "-o", output, ptx]
+        command = [ptxas, f"-arch=sm_{architecture}", "-v", "-warn-spills", "-Werror", "-o", output, ptx]
         run = subprocess.run(command, capture_output=True, text=True)
     log = run.stdout + run.stderr
     registers = [int(number) for number in re.findall(r"Used (\d+) registers", log)]
@@ -129,9 +131,14 @@ def main():
         print(f"ignored: the compilers' wheels cannot be had: {error}")
         return NOT_TO_BE_HAD
     holds = True
-    files = [(source, dtype, f"{source}_{dtype}" if dtype else source) for source in SOURCES for dtype in SOURCES[source]]
-    for source, dtype, name in files:
-        ptx, path = nvrtc.compile(CRATE / "kernels" / f"{source}.cu", dtype), CRATE / "ptx" / f"{name}.ptx"
+    files = [
+        (source, least, dtype, f"{source}_{dtype}" if dtype else source)
+        for source, (least, dtypes) in SOURCES.items()
+        for dtype in dtypes
+    ]
+    for source, least, dtype, name in files:
+        ptx = nvrtc.compile(CRATE / "kernels" / f"{source}.cu", least, dtype)
+        path = CRATE / "ptx" / f"{name}.ptx"
         if not arguments.check:
             path.write_text(ptx, encoding="utf-8")
             print(f"{path.name}: {len(ptx)} bytes")
@@ -139,7 +146,7 @@ def main():
             print(f"{path.name} is not what its kernels compile to: run cargo xtask ptx")
             holds = False
     if arguments.check:
-        jobs = [(name, architecture) for _, _, name in files for architecture in ARCHITECTURES]
+        jobs = [(name, number) for _, least, _, name in files for number in ARCHITECTURES if number >= least]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             call = lambda job: assemble(ptxas, CRATE / "ptx" / f"{job[0]}.ptx", job[1])
             holds &= all(list(pool.map(call, jobs)))

@@ -50,6 +50,16 @@ pub(crate) struct Shape {
     pub(crate) blocks: u64,
 }
 
+/// How a share of a cluster's block stays on the chip: see `plan.rs`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Residence {
+    pub(crate) again: u64,
+    pub(crate) parts_at: u64,
+    pub(crate) settled_at: u64,
+    pub(crate) units_at: u64,
+}
+
 /// How many numbers [`StoreNumbersArguments`] carries.
 pub(crate) const NUMBERS: usize = 256;
 
@@ -143,6 +153,22 @@ arguments! {
         dbeta: u64,
     }
 
+    /// Forward in one launch.
+    TrainArguments {
+        moments: MomentsArguments,
+        finish: FinishMomentsArguments,
+        normalize: NormalizeArguments,
+        residence: Residence,
+    }
+
+    /// Backward in one launch.
+    DifferentiateArguments {
+        sums: SumsArguments,
+        finish: FinishSumsArguments,
+        gradient: GradientArguments,
+        residence: Residence,
+    }
+
     /// Fixed statistics from running ones.
     FixedStatisticsArguments {
         channels: u64,
@@ -186,6 +212,26 @@ impl Tensors for MomentsArguments {
 impl Tensors for NormalizeArguments {
     fn tensors(&self) -> [u64; 5] {
         [self.x, self.y, self.residual, 0, 0]
+    }
+}
+
+impl Tensors for TrainArguments {
+    fn tensors(&self) -> [u64; 5] {
+        self.normalize.tensors()
+    }
+
+    fn mask(&self) -> u64 {
+        self.moments.mask
+    }
+}
+
+impl Tensors for DifferentiateArguments {
+    fn tensors(&self) -> [u64; 5] {
+        self.gradient.tensors()
+    }
+
+    fn mask(&self) -> u64 {
+        self.gradient.mask
     }
 }
 

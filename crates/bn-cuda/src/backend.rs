@@ -11,7 +11,7 @@ use bn_core::{
 use crate::driver::Driver;
 use crate::launch::Launcher;
 use crate::machine::Machine;
-use crate::memory::{Buffer, DeviceMemory};
+use crate::memory::{DeviceMemory, ValuesMut};
 use crate::workspace::Workspaces;
 
 /// The name of the backend.
@@ -24,13 +24,16 @@ pub(crate) const NAME: &str = "cuda";
 pub struct CudaBackend<M: Machine = Driver> {
     memory: DeviceMemory<M>,
     workspaces: Arc<Workspaces<M>>,
+    has_clusters: bool,
 }
 
 impl<M: Machine> CudaBackend<M> {
     /// The backend on a machine.
     #[must_use]
     pub fn on(machine: M) -> Self {
-        Self { memory: DeviceMemory::new(Arc::new(machine)), workspaces: Arc::default() }
+        let has_clusters = machine.has_clusters();
+        let memory = DeviceMemory::new(Arc::new(machine));
+        Self { memory, workspaces: Arc::default(), has_clusters }
     }
 
     /// The same machine, with buffers that begin `values` values behind an aligned address: for tests of
@@ -38,7 +41,13 @@ impl<M: Machine> CudaBackend<M> {
     #[must_use]
     pub fn unaligned(&self, values: usize) -> Self {
         let memory = self.memory.with_offset(values);
-        Self { memory, workspaces: Arc::default() }
+        Self { memory, workspaces: Arc::default(), ..*self }
+    }
+
+    /// The same machine, used as one whose blocks do not run in clusters: results have the same bits.
+    #[must_use]
+    pub fn without_clusters(&self) -> Self {
+        Self { has_clusters: false, ..self.clone() }
     }
 
     /// The same machine and its compiled kernels, with a workspace of its own.
@@ -47,7 +56,7 @@ impl<M: Machine> CudaBackend<M> {
     /// per-thread one that holds within a thread alone, so each thread needs a backend made by this.
     #[must_use]
     pub fn with_own_workspace(&self) -> Self {
-        Self { memory: self.memory.clone(), workspaces: Arc::default() }
+        Self { memory: self.memory.clone(), workspaces: Arc::default(), ..*self }
     }
 
     pub(crate) fn driver(&self) -> &M {
@@ -55,22 +64,24 @@ impl<M: Machine> CudaBackend<M> {
     }
 
     pub(crate) fn launcher(&self) -> Launcher<'_, M> {
-        Launcher(self.memory.machine())
+        Launcher { machine: self.memory.machine(), has_clusters: self.has_clusters }
     }
 
-    /// Calls `work` with a workspace of at least `doubles` values.
+    /// Calls `work` with `doubles` values of a workspace.
     pub(crate) fn with_workspace(
         &self,
         doubles: usize,
-        work: impl FnOnce(&mut Buffer<f64, M>) -> Result<(), Error>,
+        work: impl FnOnce(ValuesMut<'_, f64>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.workspaces.with(&self.memory, doubles, work)
+        self.workspaces.with(&self.memory, doubles, |workspace| {
+            work(workspace.values_mut().split_at(doubles).0)
+        })
     }
 }
 
 impl<M: Machine> Clone for CudaBackend<M> {
     fn clone(&self) -> Self {
-        Self { memory: self.memory.clone(), workspaces: Arc::clone(&self.workspaces) }
+        Self { memory: self.memory.clone(), workspaces: Arc::clone(&self.workspaces), ..*self }
     }
 }
 

@@ -5,12 +5,13 @@ use bn_core::{
     Problem, SavedTensor,
 };
 
+use crate::arguments::GradientArguments;
 use crate::backend::CudaBackend;
 use crate::forward::mask;
 use crate::launch::Launcher;
 use crate::machine::Machine;
 use crate::memory::{Buffer, DeviceMemory, ReadWrite, ValuesMut};
-use crate::operands::{self, Divisors, Passed, SUMS, Saved, Through};
+use crate::operands::{self, Passed, SUMS, Saved, Through};
 use crate::plan::Plan;
 
 fn passed<'a, T: Element, M: Machine>(gate: &Gate<'a, T, DeviceMemory<M>>) -> Passed<'a, T> {
@@ -34,20 +35,15 @@ fn uneven(problem: &Problem, counts: &Counts) -> Option<Vec<f64>> {
     differ.then(|| groups.map(|group| counts.of(group) as f64).collect())
 }
 
-/// Queues the counts where they differ, into as many doubles.
-fn divisors<'a, M: Machine>(
+/// Queues the counts of groups that differ, for a gradient that is queued later.
+fn queue_counts<M: Machine>(
     launcher: &Launcher<'_, M>,
-    counts: &Counts,
-    uneven: Option<&[f64]>,
-    place: &'a mut ValuesMut<'_, f64>,
-) -> Result<Divisors<'a>, Error> {
-    match uneven {
-        None => Ok(Divisors::Uniform(counts.of(0) as f64)),
-        Some(counts) => {
-            launcher.store_numbers(counts, place.reborrow())?;
-            Ok(Divisors::PerGroup(place.as_values()))
-        }
-    }
+    counts: &[f64],
+    mut place: ValuesMut<'_, f64>,
+    gradient: &mut GradientArguments,
+) -> Result<(), Error> {
+    gradient.counts = place.of(counts.len());
+    launcher.store_numbers(counts, place)
 }
 
 impl<M: Machine> CudaBackend<M> {
@@ -59,17 +55,13 @@ impl<M: Machine> CudaBackend<M> {
         let BackwardReduce { problem, dy, gate, saved, mean, inv_std, sum_dy, sum_dy_xhat } =
             request;
         let (plan, launcher) = (Plan::new(&problem, T::DTYPE), self.launcher());
-        let doubles = SUMS * plan.partials();
-        self.with_workspace(doubles, |workspace| {
-            let (mut partials, _) = workspace.values_mut().split_at(doubles);
-            let statistics = [mean.values(), inv_std.values()];
-            let (passed, saved) = (passed(&gate), saved_tensor(saved));
-            let dy = dy.values();
-            let sums = operands::sums(&plan, dy, passed, saved, statistics, &mut partials);
-            let to = [&mut sum_dy.values_mut(), &mut sum_dy_xhat.values_mut()];
-            let none: [Option<ValuesMut<'_, T::Param>>; 2] = [None, None];
-            let finish = operands::finish_sums(&plan, partials.as_values(), to, none);
-            launcher.sums::<T>(&plan, &sums, &finish)
+        let (dy, passed, saved) = (dy.values(), passed(&gate), saved_tensor(saved));
+        let sums = operands::sums(&plan, dy, passed, saved, [mean.values(), inv_std.values()]);
+        let to = [&mut sum_dy.values_mut(), &mut sum_dy_xhat.values_mut()];
+        let none: [Option<&mut ValuesMut<'_, T::Param>>; 2] = [None, None];
+        let finish = operands::finish_sums(&plan, Some(to), none);
+        self.with_workspace(SUMS * plan.partials(), |mut partials| {
+            launcher.sums::<T>(&plan, sums, finish, &mut partials)
         })
     }
 
@@ -88,26 +80,27 @@ impl<M: Machine> CudaBackend<M> {
             let gradient = operands::gradient(&plan, io, passed, dresidual, inv_std, gamma, None);
             return launcher.gradient::<T>(&plan, &gradient);
         };
-        let uneven = uneven(&problem, counts);
-        let doubles = uneven.as_ref().map_or(0, Vec::len);
-        self.with_workspace(doubles, |workspace| {
-            let (mut place, _) = workspace.values_mut().split_at(doubles);
-            let through = Through {
-                saved: saved_tensor(saved),
-                mean: mean.values(),
-                sum_dy: sum_dy.values(),
-                sum_dy_xhat: sum_dy_xhat.values(),
-                counts: divisors(&launcher, counts, uneven.as_deref(), &mut place)?,
-                mask: mask(valid),
-            };
-            let through = Some(through);
-            let gradient =
-                operands::gradient(&plan, io, passed, dresidual, inv_std, gamma, through);
+        let through = Through {
+            saved: saved_tensor(saved),
+            mean: mean.values(),
+            sums: Some([sum_dy.values(), sum_dy_xhat.values()]),
+            count: counts.of(0) as f64,
+            mask: mask(valid),
+        };
+        let through = Some(through);
+        let mut gradient =
+            operands::gradient(&plan, io, passed, dresidual, inv_std, gamma, through);
+        let Some(counts) = uneven(&problem, counts) else {
+            return launcher.gradient::<T>(&plan, &gradient);
+        };
+        self.with_workspace(counts.len(), |place| {
+            queue_counts(&launcher, &counts, place, &mut gradient)?;
             launcher.gradient::<T>(&plan, &gradient)
         })
     }
 
-    /// Parts, channels with dgamma and dbeta, then one pass. Without anything that needs the sums, the pass alone.
+    /// One launch where a cluster keeps a channel on the chip; else parts, channels with dgamma and dbeta, then one
+    /// pass. Without anything that needs the sums, the pass alone.
     pub(crate) fn differentiate<T: Element>(
         &self,
         request: Backward<'_, T, DeviceMemory<M>>,
@@ -130,42 +123,45 @@ impl<M: Machine> CudaBackend<M> {
         let (plan, launcher) = (Plan::new(&problem, T::DTYPE), self.launcher());
         let (io, passed, saved) = (ReadWrite::new(io), passed(&gate), saved_tensor(saved));
         let dresidual = dresidual.map(|dresidual| dresidual.values_mut());
-        let gradients = [dgamma, dbeta].map(|gradient| gradient.map(|values| values.values_mut()));
+        let mut gradients =
+            [dgamma, dbeta].map(|gradient| gradient.map(|values| values.values_mut()));
         let (mean, inv_std) = (mean.values(), inv_std.values());
         let gamma = gamma.map(|gamma| gamma.values());
         let is_batch = dependence == Dependence::Batch;
-        if !is_batch && gradients.iter().all(Option::is_none) {
-            let gradient = operands::gradient(&plan, io, passed, dresidual, inv_std, gamma, None);
+        let has_sums = is_batch || gradients.iter().any(Option::is_some);
+        let sums = operands::sums(&plan, io.input(), passed, saved, [mean, inv_std]);
+        let mut finish =
+            operands::finish_sums(&plan, None, gradients.each_mut().map(Option::as_mut));
+        let through = is_batch.then(|| Through {
+            saved,
+            mean,
+            sums: None,
+            count: counts.of(0) as f64,
+            mask: mask(valid),
+        });
+        let mut gradient =
+            operands::gradient(&plan, io, passed, dresidual, inv_std, gamma, through);
+        if !has_sums {
             return launcher.gradient::<T>(&plan, &gradient);
+        }
+        if is_batch
+            && let Some(done) = launcher.differentiate_at_once::<T>(&plan, sums, finish, gradient)
+        {
+            return done;
         }
 
         let uneven = uneven(&problem, &counts).filter(|_| is_batch);
         let (of_parts, of_sums) = (SUMS * plan.partials(), problem.statistics());
         let of_counts = uneven.as_ref().map_or(0, Vec::len);
-        let doubles = of_parts + 2 * of_sums + of_counts;
-        self.with_workspace(doubles, |workspace| {
-            let (mut partials, rest) = workspace.values_mut().split_at(of_parts);
-            let (mut sum_dy, rest) = rest.split_at(of_sums);
-            let (mut sum_dy_xhat, rest) = rest.split_at(of_sums);
-            let (mut place, _) = rest.split_at(of_counts);
-            let (dy, statistics) = (io.input(), [mean, inv_std]);
-            let sums = operands::sums(&plan, dy, passed, saved, statistics, &mut partials);
-            let to = [&mut sum_dy, &mut sum_dy_xhat];
-            let finish = operands::finish_sums(&plan, partials.as_values(), to, gradients);
-            let through = match dependence {
-                Dependence::Fixed => None,
-                Dependence::Batch => Some(Through {
-                    saved,
-                    mean,
-                    sum_dy: sum_dy.as_values(),
-                    sum_dy_xhat: sum_dy_xhat.as_values(),
-                    counts: divisors(&launcher, &counts, uneven.as_deref(), &mut place)?,
-                    mask: mask(valid),
-                }),
-            };
-            let gradient =
-                operands::gradient(&plan, io, passed, dresidual, inv_std, gamma, through);
-            launcher.sums::<T>(&plan, &sums, &finish)?;
+        self.with_workspace(of_parts + 2 * of_sums + of_counts, |workspace| {
+            let (mut partials, rest) = workspace.split_at(of_parts);
+            let (sum_dy, rest) = rest.split_at(of_sums);
+            let (sum_dy_xhat, place) = rest.split_at(of_sums);
+            operands::of_sums(&plan, [sum_dy, sum_dy_xhat], &mut finish, &mut gradient);
+            if let Some(counts) = uneven {
+                queue_counts(&launcher, &counts, place, &mut gradient)?;
+            }
+            launcher.sums::<T>(&plan, sums, finish, &mut partials)?;
             launcher.gradient::<T>(&plan, &gradient)
         })
     }

@@ -36,14 +36,11 @@ impl<M: Machine> CudaBackend<M> {
     ) -> Result<(), Error> {
         let Moments { problem, x, valid, mean, m2 } = request;
         let (plan, launcher) = (Plan::new(&problem, T::DTYPE), self.launcher());
-        let doubles = MOMENTS * plan.partials();
-        self.with_workspace(doubles, |workspace| {
-            let (mut partials, _) = workspace.values_mut().split_at(doubles);
-            let moments = operands::moments(&plan, x.values(), mask(valid), &mut partials);
-            let taken = Taken::Moments { mean: mean.values_mut(), m2: m2.values_mut() };
-            let partials = partials.as_values();
-            let finish = operands::finish_moments::<T::Param>(&plan, partials, taken, None);
-            launcher.moments::<T>(&plan, &moments, &finish)
+        let moments = operands::moments(&plan, x.values(), mask(valid));
+        let taken = Taken::Moments { mean: mean.values_mut(), m2: m2.values_mut() };
+        let finish = operands::finish_moments::<T::Param>(&plan, taken, None);
+        self.with_workspace(MOMENTS * plan.partials(), |mut partials| {
+            launcher.moments::<T>(&plan, moments, finish, &mut partials)
         })
     }
 
@@ -61,7 +58,8 @@ impl<M: Machine> CudaBackend<M> {
         self.launcher().normalize::<T>(&plan, &normalize)
     }
 
-    /// Parts, channels with their running statistics, then one pass.
+    /// One launch where a cluster keeps a channel on the chip; else parts, channels with their running statistics,
+    /// then one pass.
     pub(crate) fn train<T: Element>(
         &self,
         request: ForwardTraining<'_, T, DeviceMemory<M>>,
@@ -70,41 +68,41 @@ impl<M: Machine> CudaBackend<M> {
             problem, io, valid, gamma, beta, eps, epilogue, running, saved, ..
         } = request;
         let (plan, launcher) = (Plan::new(&problem, T::DTYPE), self.launcher());
-        let doubles = MOMENTS * plan.partials();
         let io = ReadWrite::new(io);
-        self.with_workspace(doubles, |workspace| {
-            let (mut partials, _) = workspace.values_mut().split_at(doubles);
-            let moments = operands::moments(&plan, io.input(), mask(valid), &mut partials);
-            let taken = Taken::Normalizer {
-                mean: saved.mean.values_mut(),
-                inv_std: saved.inv_std.values_mut(),
-                eps,
-            };
-            let (update, seen) = match running {
-                None => (None, None),
-                Some(running) => {
-                    let update = Running {
-                        mean: running.mean.values_mut(),
-                        var: running.var.values_mut(),
-                        blend: running.momentum.blend(running.seen),
-                        variance: running.variance,
-                    };
-                    (Some(update), Some((running.seen, running.momentum)))
-                }
-            };
-            let finish = operands::finish_moments(&plan, partials.as_values(), taken, update);
-            let statistics =
-                Statistics::Batch { mean: saved.mean.values(), inv_std: saved.inv_std.values() };
-            let (gamma, beta) = (gamma.map(|gamma| gamma.values()), beta.map(|beta| beta.values()));
-            let tail = tail(epilogue);
-            let normalize = operands::normalize(&plan, io, statistics, gamma, beta, tail);
-            launcher.moments::<T>(&plan, &moments, &finish)?;
-            launcher.normalize::<T>(&plan, &normalize)?;
-            if let Some((seen, momentum)) = seen {
-                *seen = seen.next::<T::Param>(&momentum);
+        let taken = Taken::Normalizer {
+            mean: saved.mean.values_mut(),
+            inv_std: saved.inv_std.values_mut(),
+            eps,
+        };
+        let (update, seen) = match running {
+            None => (None, None),
+            Some(running) => {
+                let update = Running {
+                    mean: running.mean.values_mut(),
+                    var: running.var.values_mut(),
+                    blend: running.momentum.blend(running.seen),
+                    variance: running.variance,
+                };
+                (Some(update), Some((running.seen, running.momentum)))
             }
-            Ok(())
-        })
+        };
+        let moments = operands::moments(&plan, io.input(), mask(valid));
+        let finish = operands::finish_moments(&plan, taken, update);
+        let statistics =
+            Statistics::Batch { mean: saved.mean.values(), inv_std: saved.inv_std.values() };
+        let (gamma, beta) = (gamma.map(|gamma| gamma.values()), beta.map(|beta| beta.values()));
+        let normalize = operands::normalize(&plan, io, statistics, gamma, beta, tail(epilogue));
+        match launcher.train_at_once::<T>(&plan, moments, finish, normalize) {
+            Some(done) => done?,
+            None => self.with_workspace(MOMENTS * plan.partials(), |mut partials| {
+                launcher.moments::<T>(&plan, moments, finish, &mut partials)?;
+                launcher.normalize::<T>(&plan, &normalize)
+            })?,
+        }
+        if let Some((seen, momentum)) = seen {
+            *seen = seen.next::<T::Param>(&momentum);
+        }
+        Ok(())
     }
 
     /// One pass, and where the statistics are to be saved, a small one before it.

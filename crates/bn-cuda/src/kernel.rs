@@ -11,13 +11,24 @@ pub enum Source {
     ChannelsLast,
     /// `finish.cu`.
     Finish,
+    /// `resident_first.cu`.
+    ResidentFirst,
+    /// `resident_last.cu`.
+    ResidentLast,
 }
 
 impl Source {
     /// Every source file.
-    pub const ALL: [Self; 3] = [Self::ChannelsFirst, Self::ChannelsLast, Self::Finish];
+    pub const ALL: [Self; 5] = [
+        Self::ChannelsFirst,
+        Self::ChannelsLast,
+        Self::Finish,
+        Self::ResidentFirst,
+        Self::ResidentLast,
+    ];
 
-    /// The PTX that it compiles to for an element type, and for every architecture from `sm_80` on.
+    /// The PTX that it compiles to for an element type, and for every architecture from `sm_80` on; of those that
+    /// run in clusters, from `sm_90` on.
     ///
     /// # Panics
     ///
@@ -34,6 +45,14 @@ impl Source {
             (Self::ChannelsLast, DType::F16) => include_str!("../ptx/channels_last_f16.ptx"),
             (Self::ChannelsLast, DType::BF16) => include_str!("../ptx/channels_last_bf16.ptx"),
             (Self::Finish, _) => include_str!("../ptx/finish.ptx"),
+            (Self::ResidentFirst, DType::F32) => include_str!("../ptx/resident_first_f32.ptx"),
+            (Self::ResidentFirst, DType::F64) => include_str!("../ptx/resident_first_f64.ptx"),
+            (Self::ResidentFirst, DType::F16) => include_str!("../ptx/resident_first_f16.ptx"),
+            (Self::ResidentFirst, DType::BF16) => include_str!("../ptx/resident_first_bf16.ptx"),
+            (Self::ResidentLast, DType::F32) => include_str!("../ptx/resident_last_f32.ptx"),
+            (Self::ResidentLast, DType::F64) => include_str!("../ptx/resident_last_f64.ptx"),
+            (Self::ResidentLast, DType::F16) => include_str!("../ptx/resident_last_f16.ptx"),
+            (Self::ResidentLast, DType::BF16) => include_str!("../ptx/resident_last_bf16.ptx"),
             _ => panic!("kernels have elements"),
         }
     }
@@ -66,11 +85,19 @@ pub enum Operation {
     FixedStatistics,
     /// Numbers of the host, by value.
     StoreNumbers,
+    /// Forward in one launch of clusters, channels-first.
+    TrainFirst,
+    /// Backward in one launch of clusters, channels-first.
+    DifferentiateFirst,
+    /// Forward in one launch of clusters, channels-last.
+    TrainLast,
+    /// Backward in one launch of clusters, channels-last.
+    DifferentiateLast,
 }
 
 impl Operation {
     /// Every operation, in the order of [`Kernel::index`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::MomentsFirst,
         Self::SumsFirst,
         Self::NormalizeFirst,
@@ -83,6 +110,10 @@ impl Operation {
         Self::FinishSums,
         Self::FixedStatistics,
         Self::StoreNumbers,
+        Self::TrainFirst,
+        Self::DifferentiateFirst,
+        Self::TrainLast,
+        Self::DifferentiateLast,
     ];
 
     /// The name of its entry points, without the element type.
@@ -101,6 +132,10 @@ impl Operation {
             Self::FinishSums => "finish_sums",
             Self::FixedStatistics => "fixed_statistics",
             Self::StoreNumbers => "store_numbers",
+            Self::TrainFirst => "train_first",
+            Self::DifferentiateFirst => "differentiate_first",
+            Self::TrainLast => "train_last",
+            Self::DifferentiateLast => "differentiate_last",
         }
     }
 
@@ -117,6 +152,8 @@ impl Operation {
             Self::FinishMoments | Self::FinishSums | Self::FixedStatistics | Self::StoreNumbers => {
                 Source::Finish
             }
+            Self::TrainFirst | Self::DifferentiateFirst => Source::ResidentFirst,
+            Self::TrainLast | Self::DifferentiateLast => Source::ResidentLast,
         }
     }
 }
@@ -130,7 +167,8 @@ pub struct Kernel {
     pub dtype: DType,
     /// How many values a thread reads at once: one of [`Kernel::widths`], and 1 in `finish.cu`.
     pub width: usize,
-    /// Whether it is for aligned tensors without a mask alone; those of `finish.cu` always are.
+    /// Whether it is for aligned tensors without a mask alone; those that run in clusters and those of `finish.cu`
+    /// always are.
     pub is_plain: bool,
 }
 
@@ -165,6 +203,12 @@ impl Kernel {
         width * 2 + usize::from(!self.is_plain)
     }
 
+    /// Whether its blocks run in clusters.
+    #[must_use]
+    pub const fn runs_in_clusters(self) -> bool {
+        matches!(self.operation.source(), Source::ResidentFirst | Source::ResidentLast)
+    }
+
     /// The name of its entry point: `moments_first_f32x4`, or with `_any` where it is not plain.
     #[must_use]
     pub fn name(self) -> String {
@@ -177,6 +221,11 @@ impl Kernel {
     }
 }
 
+/// Blocks of a cluster at most.
+pub const MOST_BLOCKS_OF_CLUSTER: usize = 16;
+/// Bytes of shared memory of a block of a cluster at most; other blocks have the 48 KiB that every device gives.
+pub const MOST_SHARED_BYTES: usize = 112 << 10;
+
 /// How many threads run a kernel, in one dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
@@ -186,6 +235,8 @@ pub struct Geometry {
     pub threads: u32,
     /// Bytes of shared memory of a block.
     pub shared_bytes: u32,
+    /// Blocks of a cluster, which run together, and of which there are whole ones; 1 where there are none.
+    pub cluster: u32,
 }
 
 #[cfg(test)]
@@ -226,10 +277,12 @@ mod tests {
                 let all = Kernel::widths(dtype);
                 let widths = if operation.source() == Source::Finish { &[1] } else { all };
                 let ptx = operation.source().ptx(dtype);
-                let is_last = operation.source() == Source::ChannelsLast;
+                let is_last =
+                    matches!(operation.source(), Source::ChannelsLast | Source::ResidentLast);
                 for &width in widths.iter().filter(|&&width| !is_last || width < 8) {
                     let both = [true, false];
-                    let is_single = operation.source() == Source::Finish;
+                    let is_single =
+                        !matches!(operation.source(), Source::ChannelsFirst | Source::ChannelsLast);
                     for is_plain in &both[..if is_single { 1 } else { 2 }] {
                         let name = Kernel { operation, dtype, width, is_plain: *is_plain }.name();
                         assert!(ptx.contains(&format!(".visible .entry {name}(")), "{name}");
@@ -245,7 +298,10 @@ mod tests {
             for dtype in DType::ELEMENTS {
                 let ptx = source.ptx(dtype);
                 assert!(ptx.contains(".version 8.0\n"), "{source:?} {dtype}");
-                assert!(ptx.contains(".target sm_80\n"), "{source:?} {dtype}");
+                let runs_in_clusters =
+                    matches!(source, Source::ResidentFirst | Source::ResidentLast);
+                let target = if runs_in_clusters { ".target sm_90\n" } else { ".target sm_80\n" };
+                assert!(ptx.contains(target), "{source:?} {dtype}");
             }
         }
     }

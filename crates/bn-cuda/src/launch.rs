@@ -8,51 +8,58 @@ use core::ptr::from_ref;
 use bn_core::{DType, Element, Error, Layout, Scalar as _};
 
 use crate::arguments::{
-    Arguments, FinishMomentsArguments, FinishSumsArguments, FixedStatisticsArguments,
-    GradientArguments, MomentsArguments, NUMBERS, NormalizeArguments, StoreNumbersArguments,
-    SumsArguments, Tensors,
+    Arguments, DifferentiateArguments, FinishMomentsArguments, FinishSumsArguments,
+    FixedStatisticsArguments, GradientArguments, MomentsArguments, NUMBERS, NormalizeArguments,
+    Residence, StoreNumbersArguments, SumsArguments, Tensors, TrainArguments,
 };
 use crate::kernel::{Geometry, Kernel, Operation};
 use crate::machine::Machine;
 use crate::memory::{Values, ValuesMut};
-use crate::operands::{DEVIATIONS, SUMS};
+use crate::operands::{self, DEVIATIONS, MOMENTS, SETTLED_MOMENTS, SETTLED_SUMS, SUMS};
 use crate::plan::{self, Plan};
 
 /// Launches kernels on a machine.
-pub(crate) struct Launcher<'m, M>(pub(crate) &'m M);
+pub(crate) struct Launcher<'m, M> {
+    pub(crate) machine: &'m M,
+    pub(crate) has_clusters: bool,
+}
 
 impl<M: Machine> Launcher<'_, M> {
     /// Takes the moments of each part, and merges them.
     pub(crate) fn moments<T: Element>(
         &self,
         plan: &Plan,
-        moments: &MomentsArguments,
-        finish: &FinishMomentsArguments,
+        mut moments: MomentsArguments,
+        mut finish: FinishMomentsArguments,
+        partials: &mut ValuesMut<'_, f64>,
     ) -> Result<(), Error> {
+        operands::moments_through(plan, partials, &mut moments, &mut finish);
         let kernel =
-            of_layout::<T>(plan, [Operation::MomentsFirst, Operation::MomentsLast], moments);
+            of_layout::<T>(plan, [Operation::MomentsFirst, Operation::MomentsLast], &moments);
         // SAFETY: blocks run over groups · tiles · parts of the plan, which cover x exactly, and each thread
         // drops what lies behind a row or part; a block writes the partials of its own part, of which there
         // are as many as asserted. Shared memory is an item for each column and warp. The plain kernel gets
         // aligned tensors and no mask.
-        unsafe { self.launch(kernel, plan.reducing(DEVIATIONS), moments)? };
+        unsafe { self.launch(kernel, plan.reducing(DEVIATIONS), &moments)? };
         // SAFETY: the arguments are that kernel's.
-        unsafe { self.merge::<T, _>(plan, Operation::FinishMoments, finish) }
+        unsafe { self.merge::<T, _>(plan, Operation::FinishMoments, &finish) }
     }
 
     /// Takes the gradient sums of each part, and merges them.
     pub(crate) fn sums<T: Element>(
         &self,
         plan: &Plan,
-        sums: &SumsArguments,
-        finish: &FinishSumsArguments,
+        mut sums: SumsArguments,
+        mut finish: FinishSumsArguments,
+        partials: &mut ValuesMut<'_, f64>,
     ) -> Result<(), Error> {
-        let kernel = of_layout::<T>(plan, [Operation::SumsFirst, Operation::SumsLast], sums);
+        operands::sums_through(plan, partials, &mut sums, &mut finish);
+        let kernel = of_layout::<T>(plan, [Operation::SumsFirst, Operation::SumsLast], &sums);
         // SAFETY: as for `moments`; the gate has a value for each element or bits_len bytes, statistics are
         // indexed by group and channel.
-        unsafe { self.launch(kernel, plan.reducing(SUMS), sums)? };
+        unsafe { self.launch(kernel, plan.reducing(SUMS), &sums)? };
         // SAFETY: the arguments are that kernel's.
-        unsafe { self.merge::<T, _>(plan, Operation::FinishSums, finish) }
+        unsafe { self.merge::<T, _>(plan, Operation::FinishSums, &finish) }
     }
 
     /// Merges the parts of each channel.
@@ -96,6 +103,51 @@ impl<M: Machine> Launcher<'_, M> {
             of_layout::<T>(plan, [Operation::GradientFirst, Operation::GradientLast], arguments);
         // SAFETY: as for `normalize`; where x is null, neither means, sums nor counts are read.
         unsafe { self.launch(kernel, plan.writing(), arguments) }
+    }
+
+    /// Forward in one launch of clusters that keep x on the chip; `None` where there is no such launch. The operands
+    /// name no partials.
+    pub(crate) fn train_at_once<T: Element>(
+        &self,
+        plan: &Plan,
+        moments: MomentsArguments,
+        finish: FinishMomentsArguments,
+        normalize: NormalizeArguments,
+    ) -> Option<Result<(), Error>> {
+        let doubles = [DEVIATIONS, MOMENTS, SETTLED_MOMENTS];
+        let (geometry, residence) = self.resident(plan, 1, doubles)?;
+        let arguments = TrainArguments { moments, finish, normalize, residence };
+        let operations = [Operation::TrainFirst, Operation::TrainLast];
+        let kernel = of_layout::<T>(plan, operations, &arguments);
+        // SAFETY: blocks cover x as in `moments` and y as in `normalize`; those of a cluster are the parts of one
+        // channel or tile, of which one block writes each channel's statistics. Shared memory has what reductions
+        // use, results of each column, and the units of the steps that are kept.
+        kernel.is_plain.then(|| unsafe { self.launch(kernel, geometry, &arguments) })
+    }
+
+    /// Backward in one launch of clusters that keep dy and x on the chip, as [`train_at_once`](Self::train_at_once).
+    pub(crate) fn differentiate_at_once<T: Element>(
+        &self,
+        plan: &Plan,
+        sums: SumsArguments,
+        finish: FinishSumsArguments,
+        gradient: GradientArguments,
+    ) -> Option<Result<(), Error>> {
+        let (geometry, residence) = self.resident(plan, 2, [SUMS, SUMS, SETTLED_SUMS])?;
+        let arguments = DifferentiateArguments { sums, finish, gradient, residence };
+        let operations = [Operation::DifferentiateFirst, Operation::DifferentiateLast];
+        let kernel = of_layout::<T>(plan, operations, &arguments);
+        // SAFETY: as for `train_at_once`.
+        kernel.is_plain.then(|| unsafe { self.launch(kernel, geometry, &arguments) })
+    }
+
+    fn resident(
+        &self,
+        plan: &Plan,
+        tensors: usize,
+        doubles: [usize; 3],
+    ) -> Option<(Geometry, Residence)> {
+        plan.resident(tensors, doubles).filter(|_| self.has_clusters)
     }
 
     /// Writes the statistics that running ones stand for.
@@ -165,7 +217,7 @@ impl<M: Machine> Launcher<'_, M> {
         arguments: &A,
     ) -> Result<(), Error> {
         // SAFETY: the arguments are a struct that mirrors the kernel's; the rest is the caller's promise.
-        unsafe { self.0.launch(kernel, geometry, from_ref(arguments).cast()) }
+        unsafe { self.machine.launch(kernel, geometry, from_ref(arguments).cast()) }
     }
 }
 

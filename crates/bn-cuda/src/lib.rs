@@ -112,6 +112,6 @@ mod workspace;
 pub use arguments::ARGUMENT_SIZES;
 pub use backend::CudaBackend;
 pub use driver::{Block, Driver, Lent};
-pub use kernel::{Geometry, Kernel, Operation, Source};
+pub use kernel::{Geometry, Kernel, MOST_BLOCKS_OF_CLUSTER, MOST_SHARED_BYTES, Operation, Source};
 pub use machine::Machine;
 pub use memory::{Buffer, DeviceMemory};

@@ -23,6 +23,10 @@ pub unsafe trait Machine: Send + Sync + 'static {
     /// What it is, for people to read.
     fn device(&self) -> Device;
 
+    /// Whether blocks run in clusters of [`MOST_BLOCKS_OF_CLUSTER`](crate::MOST_BLOCKS_OF_CLUSTER), with
+    /// [`MOST_SHARED_BYTES`](crate::MOST_SHARED_BYTES) for each.
+    fn has_clusters(&self) -> bool;
+
     /// A new block of at least `bytes` bytes, which is not 0.
     ///
     /// # Errors

@@ -105,11 +105,6 @@ impl<'a, E> ValuesMut<'a, E> {
         Values { address: self.address, len: self.len, buffer: PhantomData }
     }
 
-    /// The same for a shorter time.
-    pub(crate) const fn reborrow(&mut self) -> ValuesMut<'_, E> {
-        ValuesMut { address: self.address, len: self.len, buffer: PhantomData }
-    }
-
     /// The first `count` values, and the others.
     ///
     /// # Panics

@@ -16,6 +16,10 @@ use crate::plan::Plan;
 pub(crate) const MOMENTS: usize = 4;
 pub(crate) const DEVIATIONS: usize = 3;
 pub(crate) const SUMS: usize = 2;
+/// Those of what a column has come to in a cluster: beside moments a channel's four and two running statistics, beside
+/// sums the five slopes.
+pub(crate) const SETTLED_MOMENTS: usize = MOMENTS + 4 + 2;
+pub(crate) const SETTLED_SUMS: usize = SUMS + 5;
 
 /// The statistics that a normalisation reads.
 pub(crate) enum Statistics<'a, P> {
@@ -49,17 +53,11 @@ pub(crate) struct Saved<'a, T> {
 pub(crate) struct Through<'a, T> {
     pub(crate) saved: Saved<'a, T>,
     pub(crate) mean: Values<'a, f64>,
-    pub(crate) sum_dy: Values<'a, f64>,
-    pub(crate) sum_dy_xhat: Values<'a, f64>,
-    pub(crate) counts: Divisors<'a>,
+    /// `sum_dy` and `sum_dy_xhat`; none where they are taken later, or by the same launch.
+    pub(crate) sums: Option<[Values<'a, f64>; 2]>,
+    /// What the sums are divided by, unless each group is given one of its own.
+    pub(crate) count: f64,
     pub(crate) mask: Option<Values<'a, u8>>,
-}
-
-/// What the sums are divided by.
-#[derive(Clone, Copy)]
-pub(crate) enum Divisors<'a> {
-    Uniform(f64),
-    PerGroup(Values<'a, f64>),
 }
 
 /// Where the statistics of a batch go.
@@ -76,29 +74,38 @@ pub(crate) struct Running<'a, P> {
     pub(crate) variance: RunningVariance,
 }
 
-/// Of the moments of each part: `MOMENTS` doubles each.
+/// Of the moments of each part, which are to be stored [somewhere](moments_through) or stay on the chip.
 pub(crate) fn moments<T: Element>(
     plan: &Plan,
     x: Values<'_, T>,
     mask: Option<Values<'_, u8>>,
-    partials: &mut ValuesMut<'_, f64>,
 ) -> MomentsArguments {
     MomentsArguments {
         shape: plan.shape,
         x: x.of(plan.problem.elements()),
         mask: optional(mask, plan.problem.positions()),
-        partials: partials.of(MOMENTS * plan.partials()),
+        partials: 0,
     }
 }
 
-/// Of the gradient sums of each part: `SUMS` doubles each.
+/// The moments of the parts go through memory: `MOMENTS` doubles each.
+pub(crate) fn moments_through(
+    plan: &Plan,
+    partials: &mut ValuesMut<'_, f64>,
+    moments: &mut MomentsArguments,
+    finish: &mut FinishMomentsArguments,
+) {
+    moments.partials = partials.of(MOMENTS * plan.partials());
+    finish.partials = moments.partials;
+}
+
+/// Of the gradient sums of each part, which are to be stored [somewhere](sums_through) or stay on the chip.
 pub(crate) fn sums<T: Element>(
     plan: &Plan,
     dy: Values<'_, T>,
     passed: Passed<'_, T>,
     saved: Saved<'_, T>,
     [mean, inv_std]: [Values<'_, f64>; 2],
-    partials: &mut ValuesMut<'_, f64>,
 ) -> SumsArguments {
     let [gate_y, gate_bits] = gate(plan, passed);
     let statistics = plan.problem.statistics();
@@ -110,9 +117,20 @@ pub(crate) fn sums<T: Element>(
         gate_bits,
         mean: mean.of(statistics),
         inv_std: inv_std.of(statistics),
-        partials: partials.of(SUMS * plan.partials()),
+        partials: 0,
         is_normalized: saved.is_normalized.into(),
     }
+}
+
+/// The sums of the parts go through memory: `SUMS` doubles each.
+pub(crate) fn sums_through(
+    plan: &Plan,
+    partials: &mut ValuesMut<'_, f64>,
+    sums: &mut SumsArguments,
+    finish: &mut FinishSumsArguments,
+) {
+    sums.partials = partials.of(SUMS * plan.partials());
+    finish.partials = sums.partials;
 }
 
 /// Of y, and bits where the tail has them.
@@ -195,13 +213,11 @@ pub(crate) fn gradient<T: Element>(
         arguments.x = through.saved.values.of(all);
         arguments.is_normalized = through.saved.is_normalized.into();
         arguments.mean = through.mean.of(statistics);
-        arguments.sum_dy = through.sum_dy.of(statistics);
-        arguments.sum_dy_xhat = through.sum_dy_xhat.of(statistics);
+        let sum = |sum: Values<'_, f64>| sum.of(statistics);
+        [arguments.sum_dy, arguments.sum_dy_xhat] =
+            through.sums.map_or([0; 2], |sums| sums.map(sum));
         arguments.mask = optional(through.mask, problem.positions());
-        match through.counts {
-            Divisors::Uniform(count) => arguments.count = count,
-            Divisors::PerGroup(counts) => arguments.counts = counts.of(problem.groups()),
-        }
+        arguments.count = through.count;
     }
     arguments
 }
@@ -209,7 +225,6 @@ pub(crate) fn gradient<T: Element>(
 /// Of what the moments of the parts are merged to; `P` is the type of the running statistics.
 pub(crate) fn finish_moments<P: Element>(
     plan: &Plan,
-    partials: Values<'_, f64>,
     taken: Taken<'_>,
     running: Option<Running<'_, P>>,
 ) -> FinishMomentsArguments {
@@ -224,7 +239,7 @@ pub(crate) fn finish_moments<P: Element>(
         groups: plan.problem.groups() as u64,
         channels: channels as u64,
         parts: plan.parts() as u64,
-        partials: partials.of(MOMENTS * plan.partials()),
+        partials: 0,
         mean,
         m2,
         inv_std,
@@ -250,27 +265,41 @@ pub(crate) fn finish_moments<P: Element>(
 /// Of the sums of the parts added up, and the groups' to dgamma and dbeta.
 pub(crate) fn finish_sums<P: Element>(
     plan: &Plan,
-    partials: Values<'_, f64>,
-    [sum_dy, sum_dy_xhat]: [&mut ValuesMut<'_, f64>; 2],
-    [dgamma, dbeta]: [Option<ValuesMut<'_, P>>; 2],
+    sums: Option<[&mut ValuesMut<'_, f64>; 2]>,
+    [dgamma, dbeta]: [Option<&mut ValuesMut<'_, P>>; 2],
 ) -> FinishSumsArguments {
     let (statistics, channels) = (plan.problem.statistics(), plan.problem.channels());
-    let gradient =
-        |values: Option<ValuesMut<'_, P>>| values.map_or(0, |mut values| values.of(channels));
+    let [sum_dy, sum_dy_xhat] = sums.map_or([0; 2], |sums| sums.map(|sum| sum.of(statistics)));
     FinishSumsArguments {
         groups: plan.problem.groups() as u64,
         channels: channels as u64,
         parts: plan.parts() as u64,
-        partials: partials.of(SUMS * plan.partials()),
-        sum_dy: sum_dy.of(statistics),
-        sum_dy_xhat: sum_dy_xhat.of(statistics),
-        dgamma: gradient(dgamma),
-        dbeta: gradient(dbeta),
+        partials: 0,
+        sum_dy,
+        sum_dy_xhat,
+        dgamma: optional_mut(dgamma, channels),
+        dbeta: optional_mut(dbeta, channels),
     }
+}
+
+/// The sums of the groups go through memory, from the parts to the gradient.
+pub(crate) fn of_sums(
+    plan: &Plan,
+    sums: [ValuesMut<'_, f64>; 2],
+    finish: &mut FinishSumsArguments,
+    gradient: &mut GradientArguments,
+) {
+    let [sum_dy, sum_dy_xhat] = sums.map(|mut sum| sum.of(plan.problem.statistics()));
+    (finish.sum_dy, finish.sum_dy_xhat) = (sum_dy, sum_dy_xhat);
+    (gradient.sum_dy, gradient.sum_dy_xhat) = (sum_dy, sum_dy_xhat);
 }
 
 /// The address of values that may not be there.
 fn optional<E>(values: Option<Values<'_, E>>, len: usize) -> u64 {
+    values.map_or(0, |values| values.of(len))
+}
+
+fn optional_mut<E>(values: Option<&mut ValuesMut<'_, E>>, len: usize) -> u64 {
     values.map_or(0, |values| values.of(len))
 }
 

@@ -8,6 +8,7 @@ use bn_cuda::CudaBackend;
 fn main() -> std::process::ExitCode {
     let device = Suite::on_device("cuda", || CudaBackend::new(0))
         .variant("unaligned", || Ok(CudaBackend::new(0)?.unaligned(1)))
+        .variant("without-clusters", || Ok(CudaBackend::new(0)?.without_clusters()))
         .every_element();
     let staged = Suite::probe("cuda", || Ok(Staged::new(CudaBackend::new(0)?)));
     let staged = staged.labelled("staged").every_element();

@@ -11,15 +11,24 @@ struct Index {
     unsigned x;
 };
 
-// The state of the block that runs in this thread of the operating system; src/runtime.rs has the same.
+// The state of the blocks that run in this thread of the operating system, as the thread that runs now sees it;
+// src/runtime.rs has the same.
 struct Emulation {
     Index thread, block, block_size, grid_size;
-    // Waits for the block, or for the warp.
+    // The rank of the block in its cluster, and how many blocks that has.
+    unsigned rank, cluster_size;
+    // The shared memory of each of them.
+    double** memories;
+    // Waits for the block, the warp or the cluster.
     void (*wait)(unsigned whom);
     // What each lane has handed to its warp, twice: a lane may be one exchange ahead of another.
     unsigned long long (*handed)[2];
     // How many exchanges each thread has begun.
     unsigned* exchanges;
+    // Copies of the thread that runs now: begins one, ends a group of them, waits for all groups but so many.
+    void (*copy)(void* to, const void* from, unsigned bytes);
+    void (*commit)();
+    void (*arrive)(unsigned groups);
     float (*half_to_float)(unsigned short);
     unsigned short (*float_to_half)(float);
     unsigned short (*float_to_bfloat)(float);
@@ -34,13 +43,36 @@ inline thread_local Emulation* emulation;
 
 #define __device__
 #define __noinline__
-#define __shared__ thread_local
+#define shared (emulation->memories[emulation->rank])
 #define ENTRY(blocks) static void
 #define ARGUMENT const
 
-enum { WAIT_FOR_BLOCK = 0, WAIT_FOR_WARP = 1 };
+enum { WAIT_FOR_BLOCK = 0, WAIT_FOR_WARP = 1, WAIT_FOR_CLUSTER = 2 };
 
 inline void __syncthreads() { emulation->wait(WAIT_FOR_BLOCK); }
+
+#define EMULATION
+
+inline void change_perhaps(void*) {}
+
+inline unsigned rank_in_cluster() { return emulation->rank; }
+inline unsigned cluster() { return blockIdx.x / emulation->cluster_size; }
+inline unsigned blocks_of_cluster() { return emulation->cluster_size; }
+
+// A wait is for all of the cluster, also where some have arrived long ago.
+inline void arrive_at_cluster() {}
+inline void wait_for_cluster() { emulation->wait(WAIT_FOR_CLUSTER); }
+
+inline double of_rank(const double* own, unsigned rank) {
+    return emulation->memories[rank][own - shared];
+}
+
+// Copies arrive when they are waited for, and not before.
+template <unsigned BYTES> void copy_async(void* to, const void* from, bool exists) {
+    emulation->copy(to, exists ? from : nullptr, BYTES);
+}
+inline void commit_copies() { emulation->commit(); }
+inline void wait_for_copies(unsigned groups) { emulation->arrive(groups); }
 
 // Hands `value` to the warp, and takes what lane `from` has handed.
 template <class V> V exchange(V value, unsigned from) {

@@ -2,13 +2,15 @@
 //!
 //! The sources are compiled unmodified as C++, against a header that supplies what they use of CUDA C++.
 //! Each thread of a block is a coroutine, and a [`Machine`](bn_cuda::Machine) runs blocks one after the
-//! other: at a barrier a thread waits until all of its block have come, at a shuffle until all of its warp
-//! have. Threads go forwards, backwards, or in an order drawn from a seed; shared memory and fresh device
+//! other, those of a cluster together: at a barrier a thread waits until all of its block or cluster have come, at a
+//! shuffle until all of its warp have. Asynchronous copies are done when they are waited for. Threads go forwards, backwards, or in an order drawn from a seed; shared memory and fresh device
 //! memory are full of NaN, and guards stand on both sides of every allocation. So what is tested is logic:
 //! indices, tails, barriers, lengths. It says nothing of memory order, of compiled code, or of speed.
 //!
 //! Where the build found no C++ compiler, [`Emulator::backend`] says so and the tests are ignored.
 
+#[cfg(emulated)]
+mod copies;
 #[cfg(emulated)]
 mod kernels;
 mod machine;

@@ -27,6 +27,10 @@ pub enum Planted {
     NoBarrier,
     /// Units behind the end of a row are taken for units of it.
     LongTail,
+    /// A block does not wait until the others of its cluster have their parts.
+    Alone,
+    /// Units are read before their copies have arrived.
+    Early,
 }
 
 /// A CPU that runs the kernels.
@@ -72,6 +76,10 @@ unsafe impl Machine for Emulator {
 
     fn device(&self) -> Device {
         Device { label: "emulated on the CPU".into(), instruction_set: "C++".into() }
+    }
+
+    fn has_clusters(&self) -> bool {
+        true
     }
 
     fn allocate(&self, bytes: usize) -> Result<Block, Error> {

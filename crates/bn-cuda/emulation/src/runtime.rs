@@ -2,7 +2,10 @@
 
 use core::ffi::{c_uint, c_ushort};
 
+use bn_cuda::Geometry;
 use half::{bf16, f16};
+
+use crate::copies;
 
 /// An index of one dimension.
 #[repr(C)]
@@ -18,26 +21,41 @@ pub(crate) struct Emulation {
     pub(crate) block: Index,
     pub(crate) block_size: Index,
     pub(crate) grid_size: Index,
+    pub(crate) rank: c_uint,
+    cluster_size: c_uint,
+    memories: *const *mut f64,
     pub(crate) wait: extern "C" fn(c_uint),
     pub(crate) handed: *mut [u64; 2],
     pub(crate) exchanges: *mut c_uint,
+    copy: extern "C" fn(*mut u8, *const u8, c_uint),
+    commit: extern "C" fn(),
+    arrive: extern "C" fn(c_uint),
     half_to_float: extern "C" fn(c_ushort) -> f32,
     float_to_half: extern "C" fn(f32) -> c_ushort,
     float_to_bfloat: extern "C" fn(f32) -> c_ushort,
 }
 
 impl Emulation {
-    /// The state of a block before its first thread runs.
-    pub(crate) fn new(block_size: u32, grid_size: u32, wait: extern "C" fn(c_uint)) -> Self {
+    /// The state of a cluster before its first thread runs; the scheduler sets what differs between threads.
+    pub(crate) fn new(
+        geometry: Geometry,
+        memories: &[*mut f64],
+        wait: extern "C" fn(c_uint),
+    ) -> Self {
         Self {
             thread: Index::default(),
             block: Index::default(),
-            block_size: Index { x: block_size },
-            grid_size: Index { x: grid_size },
+            block_size: Index { x: geometry.threads },
+            grid_size: Index { x: geometry.blocks },
+            rank: 0,
+            cluster_size: geometry.cluster,
+            memories: memories.as_ptr(),
             wait,
-            // The scheduler sets these for each block.
             handed: core::ptr::null_mut(),
             exchanges: core::ptr::null_mut(),
+            copy: copies::copy,
+            commit: copies::commit,
+            arrive: copies::arrive,
             half_to_float,
             float_to_half,
             float_to_bfloat,

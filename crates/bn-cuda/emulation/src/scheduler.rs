@@ -1,4 +1,4 @@
-//! Blocks one after the other, their threads as coroutines that take turns.
+//! Blocks one after the other, and those of a cluster together; their threads as coroutines that take turns.
 
 use core::cell::{Cell, RefCell};
 use core::ffi::{c_uint, c_void};
@@ -8,6 +8,7 @@ use bn_cuda::Geometry;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use crate::copies;
 use crate::kernels::Variant;
 use crate::machine::Order;
 use crate::runtime::{Emulation, Index};
@@ -21,6 +22,7 @@ const STACK_BYTES: usize = 64 << 10;
 enum Wait {
     Block,
     Warp,
+    Cluster,
 }
 
 /// Where a thread stands.
@@ -43,14 +45,22 @@ thread_local! {
 /// What a kernel calls to wait.
 extern "C" fn wait(whom: c_uint) {
     let yielder = RUNNING.get();
-    let whom = [Wait::Block, Wait::Warp][whom as usize];
+    let whom = [Wait::Block, Wait::Warp, Wait::Cluster][whom as usize];
     // SAFETY: a kernel runs in a coroutine alone, which has set its own yielder and sets it again when it
     // goes on; the yielder lives as long as the coroutine.
     unsafe { &*yielder }.suspend(whom);
     RUNNING.set(yielder);
 }
 
-/// Runs a kernel, its blocks one after the other.
+/// A block's shared memory, aligned as that of a device is.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+struct Cell16([f64; 2]);
+
+/// NaN in every element type, wherever it is read from.
+const POISON: f64 = f64::from_bits(u64::MAX);
+
+/// Runs a kernel, its clusters one after the other.
 ///
 /// # Panics
 ///
@@ -66,35 +76,38 @@ pub(crate) unsafe fn run(
     geometry: Geometry,
     arguments: *const c_void,
 ) {
-    let (threads, blocks) = (geometry.threads as usize, geometry.blocks as usize);
+    let (threads, cluster) = (geometry.threads as usize, geometry.cluster as usize);
+    let cells = (geometry.shared_bytes as usize).div_ceil(size_of::<Cell16>());
     let mut shuffler = order.shuffler();
-    for block in shuffler.order(blocks) {
-        let mut handed = vec![[0; 2]; threads];
-        let mut exchanges = vec![0; threads];
-        // Shared memory is full of NaN at first.
-        variant.with_shared(|memory| memory[..shared_doubles(geometry)].fill(f64::NAN));
-        let mut state = Emulation::new(geometry.threads, geometry.blocks, wait);
-        state.block = Index { x: block as c_uint };
-        state.handed = handed.as_mut_ptr();
-        state.exchanges = exchanges.as_mut_ptr();
+    for first in shuffler.order(geometry.blocks as usize / cluster) {
+        let mut handed = vec![[0; 2]; threads * cluster];
+        let mut exchanges = vec![0; threads * cluster];
+        let mut shared = vec![vec![Cell16([POISON; 2]); cells]; cluster];
+        let memories: Vec<*mut f64> =
+            shared.iter_mut().map(|memory| memory.as_mut_ptr().cast()).collect();
+        let mut state = Emulation::new(geometry, &memories, wait);
         let state = &raw mut state;
         let entry = move || {
-            // SAFETY: the caller's promise; the state outlives the block.
+            // SAFETY: the caller's promise; the state outlives the cluster.
             unsafe { (variant.run)(state, kernel as c_uint, arguments) }
         };
-        let coroutines = (0..threads).map(|_| coroutine(entry)).collect();
+        copies::begin(threads * cluster);
+        let coroutines = (0..threads * cluster).map(|_| coroutine(entry)).collect();
         let mut resume = |thread: usize, coroutine: &mut Thread| {
+            let rank = thread / threads;
+            copies::set_thread(thread);
             // SAFETY: only the thread that runs reads the state, and none runs between two turns.
-            unsafe { (*state).thread = Index { x: thread as c_uint } };
+            unsafe {
+                (*state).thread = Index { x: (thread % threads) as c_uint };
+                (*state).block = Index { x: (first * cluster + rank) as c_uint };
+                (*state).rank = rank as c_uint;
+                (*state).handed = handed[rank * threads..].as_mut_ptr();
+                (*state).exchanges = exchanges[rank * threads..].as_mut_ptr();
+            }
             coroutine.resume(())
         };
-        take_turns(coroutines, |count| shuffler.order(count), &mut resume);
+        take_turns(coroutines, threads, |count| shuffler.order(count), &mut resume);
     }
-}
-
-/// Doubles of a block's shared memory.
-fn shared_doubles(geometry: Geometry) -> usize {
-    (geometry.shared_bytes as usize).div_ceil(size_of::<f64>())
 }
 
 fn coroutine(entry: impl Fn() + 'static) -> Thread {
@@ -107,9 +120,10 @@ fn coroutine(entry: impl Fn() + 'static) -> Thread {
     })
 }
 
-/// Gives every thread of a block its turns until all are done.
+/// Gives every thread of a cluster, whose blocks have `block` each, its turns until all are done.
 fn take_turns(
     mut coroutines: Vec<Thread>,
+    block: usize,
     mut order: impl FnMut(usize) -> Vec<usize>,
     resume: &mut impl FnMut(usize, &mut Thread) -> CoroutineResult<Wait, ()>,
 ) {
@@ -127,7 +141,10 @@ fn take_turns(
         for warp in turns.chunks_mut(WARP) {
             release(warp, Wait::Warp);
         }
-        release(&mut turns, Wait::Block);
+        for block in turns.chunks_mut(block) {
+            release(block, Wait::Block);
+        }
+        release(&mut turns, Wait::Cluster);
         let is_done = turns.iter().all(|turn| *turn == Turn::Done);
         if !turns.contains(&Turn::Ready) && !is_done {
             for coroutine in &mut coroutines {
@@ -163,7 +180,9 @@ mod tests {
     #[test]
     fn threads_meet_at_every_barrier() {
         let coroutines = (0..64).map(|_| coroutine(|| waits(3))).collect();
-        take_turns(coroutines, |count| (0..count).collect(), &mut |_, thread| thread.resume(()));
+        take_turns(coroutines, 64, |count| (0..count).collect(), &mut |_, thread| {
+            thread.resume(())
+        });
     }
 
     #[test]
@@ -171,6 +190,6 @@ mod tests {
     fn a_barrier_that_one_thread_misses_is_told() {
         let coroutines = (0..64).map(|thread| coroutine(move || waits(usize::from(thread != 9))));
         let order = |count| (0..count).collect();
-        take_turns(coroutines.collect(), order, &mut |_, thread| thread.resume(()));
+        take_turns(coroutines.collect(), 64, order, &mut |_, thread| thread.resume(()));
     }
 }

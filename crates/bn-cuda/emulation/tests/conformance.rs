@@ -11,6 +11,7 @@ fn main() -> std::process::ExitCode {
         .variant("reverse", || Emulator::backend(Order::Reverse))
         .variant("seeded", || Emulator::backend(Order::Seeded(7)))
         .variant("unaligned", || Ok(Emulator::backend(Order::Forward)?.unaligned(1)))
+        .variant("without-clusters", || Ok(Emulator::backend(Order::Forward)?.without_clusters()))
         .element::<f32>()
         .element::<bn_core::bf16>()
         .trials();

@@ -4,18 +4,18 @@ mod block;
 mod probe;
 
 use core::ffi::c_void;
-use core::fmt;
+use core::{fmt, ptr};
 use std::ffi::CString;
 use std::sync::{Arc, OnceLock};
 
 use bn_core::{DType, Device, Error};
-use cudarc::driver::sys::CUresult;
+use cudarc::driver::sys::{self, CUfunction_attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaModule, CudaStream, DriverError, result};
 
 pub use block::{Block, Lent};
 
 use crate::backend::{CudaBackend, NAME};
-use crate::kernel::{Geometry, Kernel, Source};
+use crate::kernel::{Geometry, Kernel, MOST_SHARED_BYTES, Source};
 use crate::machine::Machine;
 
 /// One GPU and the stream that work is queued in.
@@ -23,13 +23,14 @@ pub struct Driver {
     stream: Arc<CudaStream>,
     label: String,
     architecture: String,
+    has_clusters: bool,
     /// By source and element type.
     modules: [[OnceLock<Arc<CudaModule>>; DType::ELEMENTS.len()]; Source::ALL.len()],
     functions: Box<[OnceLock<Function>]>,
 }
 
 /// A kernel that the driver has compiled.
-struct Function(cudarc::driver::sys::CUfunction);
+struct Function(sys::CUfunction);
 
 // SAFETY: a function is a handle into its module, which the driver lets every thread use.
 unsafe impl Send for Function {}
@@ -92,9 +93,16 @@ impl CudaBackend {
 impl Driver {
     fn new(stream: Arc<CudaStream>) -> Result<Self, Error> {
         let context = stream.context();
-        let (label, architecture) = probe::describe(context)?;
+        let probe::Description { label, architecture, has_clusters } = probe::describe(context)?;
         let functions = (0..Kernel::COUNT).map(|_| OnceLock::new()).collect();
-        Ok(Self { stream, label, architecture, modules: Default::default(), functions })
+        Ok(Self {
+            stream,
+            label,
+            architecture,
+            has_clusters,
+            modules: Default::default(),
+            functions,
+        })
     }
 
     fn context(&self) -> &Arc<CudaContext> {
@@ -139,6 +147,16 @@ impl Driver {
         let module = self.module(kernel.operation.source(), kernel.dtype)?;
         let function = module.load_function(&kernel.name());
         let function = function.map_err(|error| failure("finding a kernel", error))?;
+        if kernel.runs_in_clusters() {
+            use CUfunction_attribute::{
+                CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as SHARED,
+                CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED as LARGE_CLUSTERS,
+            };
+            for (attribute, value) in [(SHARED, MOST_SHARED_BYTES as i32), (LARGE_CLUSTERS, 1)] {
+                let set = function.set_attribute(attribute, value);
+                set.map_err(|error| failure("preparing a kernel for clusters", error))?;
+            }
+        }
         // The handle stays good as long as the module, which is kept beside it.
         let function = Function(function.cu_function());
         Ok(place.get_or_init(|| function))
@@ -153,6 +171,10 @@ unsafe impl Machine for Driver {
 
     fn device(&self) -> Device {
         Device { label: self.label.clone(), instruction_set: self.architecture.clone() }
+    }
+
+    fn has_clusters(&self) -> bool {
+        self.has_clusters
     }
 
     fn allocate(&self, bytes: usize) -> Result<Block, Error> {
@@ -218,18 +240,44 @@ unsafe impl Machine for Driver {
     ) -> Result<(), Error> {
         self.bind()?;
         let function = self.function(kernel)?.0;
-        let Geometry { blocks, threads, shared_bytes } = geometry;
+        let Geometry { blocks, threads, shared_bytes, cluster } = geometry;
+        let (stream, mut parameters) = (self.stream.cu_stream(), [arguments.cast_mut()]);
         // SAFETY: the function takes one struct, which `arguments` points to and which the driver copies
-        // before it returns; what the kernel does with it is the caller's promise.
+        // before it returns; what the kernel does with it is the caller's promise. The configuration is read
+        // before the call returns, too.
         let queued = unsafe {
-            result::launch_kernel(
-                function,
-                (blocks, 1, 1),
-                (threads, 1, 1),
-                shared_bytes,
-                self.stream.cu_stream(),
-                &mut [arguments.cast_mut()],
-            )
+            if kernel.runs_in_clusters() {
+                let clusters =
+                    sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x: cluster, y: 1, z: 1 };
+                let mut attribute = sys::CUlaunchAttribute_st {
+                    id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+                    pad: [0; 4],
+                    value: sys::CUlaunchAttributeValue { clusterDim: clusters },
+                };
+                let configuration = sys::CUlaunchConfig_st {
+                    gridDimX: blocks,
+                    gridDimY: 1,
+                    gridDimZ: 1,
+                    blockDimX: threads,
+                    blockDimY: 1,
+                    blockDimZ: 1,
+                    sharedMemBytes: shared_bytes,
+                    hStream: stream,
+                    attrs: &raw mut attribute,
+                    numAttrs: 1,
+                };
+                let parameters = parameters.as_mut_ptr();
+                sys::cuLaunchKernelEx(
+                    &raw const configuration,
+                    function,
+                    parameters,
+                    ptr::null_mut(),
+                )
+                .result()
+            } else {
+                let (grid, block) = ((blocks, 1, 1), (threads, 1, 1));
+                result::launch_kernel(function, grid, block, shared_bytes, stream, &mut parameters)
+            }
         };
         queued.map_err(|error| failure(&kernel.name(), error))
     }

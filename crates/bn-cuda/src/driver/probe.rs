@@ -9,11 +9,14 @@ use cudarc::driver::{CudaContext, DriverError, result};
 
 use super::{failure, words};
 use crate::backend::NAME;
+use crate::kernel::MOST_SHARED_BYTES;
 
 /// The least driver: that of CUDA 12.0, whose PTX the kernels are.
 const LEAST_DRIVER: i32 = 12_000;
 /// The least compute capability, major and minor.
 const LEAST_CAPABILITY: (i32, i32) = (8, 0);
+/// Major compute capabilities with clusters of sixteen blocks: Hopper and Blackwell of data centres.
+const CLUSTERED: [i32; 2] = [9, 10];
 
 /// The primary context of a device.
 pub(super) fn context(ordinal: usize) -> Result<Arc<CudaContext>, Error> {
@@ -36,15 +39,32 @@ fn is_library_present() -> bool {
     })
 }
 
-/// Name and architecture of a device, if it is new enough.
-pub(super) fn describe(context: &CudaContext) -> Result<(String, String), Error> {
+/// A device, if it is new enough.
+pub(super) struct Description {
+    /// Its name.
+    pub(super) label: String,
+    /// `sm_90`, for instance.
+    pub(super) architecture: String,
+    /// As [`Machine::has_clusters`](crate::Machine::has_clusters).
+    pub(super) has_clusters: bool,
+}
+
+/// Asks a device who it is.
+pub(super) fn describe(context: &CudaContext) -> Result<Description, Error> {
     calmly(|| {
         let name = context.name().map_err(|error| failure("the name of the device", error))?;
         let capability = context.compute_capability();
         let capability = capability.map_err(|error| failure("the compute capability", error))?;
         new_enough(&name, capability)?;
         let (major, minor) = capability;
-        Ok((name, format!("sm_{major}{minor}")))
+        let shared = context.attribute(
+            sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+        );
+        let shared = shared.map_err(|error| failure("the shared memory of the device", error))?;
+        // Clusters of sixteen are there by architecture, and no attribute tells.
+        let has_clusters = CLUSTERED.contains(&major)
+            && usize::try_from(shared).is_ok_and(|bytes| bytes >= MOST_SHARED_BYTES);
+        Ok(Description { label: name, architecture: format!("sm_{major}{minor}"), has_clusters })
     })
 }
 

@@ -77,14 +77,14 @@ fn tiles_cover_each_row_and_none_is_empty() {
 #[test]
 fn blocks_are_what_the_kernels_are_compiled_for() {
     for plan in plans() {
-        let Geometry { blocks, threads, shared_bytes } = plan.reducing(4);
+        let Geometry { blocks, threads, shared_bytes, cluster } = plan.reducing(4);
+        assert_eq!(cluster, 1);
         assert!(threads.is_power_of_two() && (32..=256).contains(&threads), "{plan:?}");
         assert!(blocks >= 1 && i32::try_from(blocks).is_ok(), "{plan:?}");
         // What every device gives a block without being asked.
         assert!(shared_bytes <= 48 << 10, "{plan:?}");
         // Reductions end with a thread for each column.
-        let columns = shared_bytes / (threads / 32 * 4 * 8);
-        assert!(columns <= threads, "{plan:?}");
+        assert!(plan.columns() <= threads as usize, "{plan:?}");
         assert_eq!(plan.writing(), Geometry { shared_bytes: 0, ..plan.reducing(4) });
     }
 }
@@ -121,7 +121,7 @@ fn large_problems_fill_a_device_and_small_ones_waste_no_threads() {
     assert!(plan(&[1, 3, 4000, 4000]).shape.blocks as usize >= ENOUGH_BLOCKS);
     assert!(plan(&[32, 64, 112, 112]).shape.blocks as usize >= ENOUGH_BLOCKS);
     assert_eq!(plan(&[2, 3, 5]).threads, 32);
-    assert_eq!((plan(&[32, 2048, 7, 7]).threads, plan(&[32, 2048, 7, 7]).parts()), (256, 1));
+    assert_eq!((plan(&[32, 2048, 7, 7]).threads, plan(&[32, 2048, 7, 7]).parts()), (128, 1));
 }
 
 #[test]
@@ -148,4 +148,48 @@ fn a_block_merges_all_parts_of_a_channel() {
             "{plan:?}"
         );
     }
+}
+
+#[test]
+fn clusters_stay_within_what_devices_with_them_have() {
+    let mut seen = [false; 2];
+    for plan in plans() {
+        for (tensors, doubles) in [(1, [3, 4, 10]), (2, [2, 2, 7])] {
+            let Some((geometry, residence)) = plan.resident(tensors, doubles) else { continue };
+            let steps = plan.shape.part_length / plan.step() as u64;
+            assert_eq!(plan.problem.groups(), 1, "{plan:?}");
+            assert_eq!(u64::from(geometry.cluster), plan.shape.parts, "{plan:?}");
+            assert_eq!(u64::from(geometry.blocks), plan.shape.blocks, "{plan:?}");
+            assert!(geometry.cluster as usize <= MOST_BLOCKS_OF_CLUSTER, "{plan:?}");
+            assert!(geometry.shared_bytes as usize <= MOST_SHARED_BYTES, "{plan:?}");
+            assert!(residence.units_at.is_multiple_of(ALIGNMENT as u64), "{plan:?}");
+            // Whole batches are read again, or all.
+            let Residence { again, .. } = residence;
+            assert!(again.is_multiple_of(FEWEST_STEPS as u64) || again == steps, "{plan:?}");
+            seen[usize::from(again > 0)] = true;
+        }
+    }
+    assert_eq!(seen, [true; 2], "parts that fit in shared memory, and parts that do not");
+}
+
+#[test]
+fn what_stays_on_the_chip_follows_from_the_bytes_of_a_channel() {
+    let cluster = |layout: Layout, dims: &[usize], dtype| {
+        let mut dims = dims.to_vec();
+        if layout == Layout::ChannelsLast {
+            dims[1..].rotate_left(1);
+        }
+        let plan = Plan::new(&Problem::new(&dims, layout).unwrap(), dtype);
+        plan.resident(1, [3, 4, 10]).map(|(geometry, _)| geometry.cluster)
+    };
+    let first = |dims: &[usize]| cluster(Layout::ChannelsFirst, dims, DType::F32);
+    assert_eq!(first(&[32, 256, 14, 14]), Some(1));
+    assert_eq!(first(&[32, 128, 28, 28]), Some(2));
+    assert_eq!(first(&[32, 64, 112, 112]), Some(16));
+    assert_eq!(first(&[256, 64, 56, 56]), None);
+    let last = |dims: &[usize], dtype| cluster(Layout::ChannelsLast, dims, dtype);
+    assert_eq!(last(&[32, 2048, 7, 7], DType::F32), Some(4));
+    assert_eq!(last(&[32, 256, 14, 14], DType::F32), Some(8));
+    assert_eq!(last(&[32, 128, 28, 28], DType::F32), None);
+    assert_eq!(last(&[32, 256, 14, 14], DType::BF16), None);
 }
