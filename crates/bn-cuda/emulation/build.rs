@@ -66,7 +66,7 @@ const VARIANTS: [Variant; 5] = [
     Variant {
         name: "early",
         planted: Some((
-            "residence.cuh",
+            "kept.cuh",
             "if (ARRIVE) wait_for_copies(COPY_GROUPS - 1 - group);",
             "if (ARRIVE) wait_for_copies(COPY_GROUPS - group);",
         )),

@@ -27,9 +27,17 @@ __device__ inline u32 blocks_of_cluster() {
     return blocks;
 }
 
-// What was written before it is seen by whoever waits; what was read is not written before that.
-__device__ inline void arrive_at_cluster() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
-__device__ inline void wait_for_cluster() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+// What was written before it is seen by whoever waits; what was read is not written before that. All lanes of a warp
+// come together.
+__device__ inline void arrive_at_cluster() {
+    __syncwarp();
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+
+__device__ inline void wait_for_cluster() {
+    __syncwarp();
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
 
 // What lies at the place of `own` in the shared memory of another block of the cluster.
 __device__ inline double of_rank(const double* own, u32 rank) {
