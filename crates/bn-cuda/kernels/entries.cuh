@@ -35,41 +35,31 @@
     ENTRY(blocks) name##_##type##x##U(ARGUMENT Arguments<Type> a) { name<Type, U, true>(a); }           \
     ENTRY(2) name##_##type##x##U##_any(ARGUMENT Arguments<Type> a) { name<Type, U, false>(a); }
 
-// In channels-last a thread keeps sums for each value of a unit, and eight are too many.
-#define ENTRIES_LAST(blocks, name, Arguments)                                                           \
-    FOR_F32(ENTRIES_OF(blocks, name, Arguments, f32, float, 4))                                         \
-    FOR_F32(ENTRIES_OF(blocks, name, Arguments, f32, float, 1))                                         \
-    FOR_F64(ENTRIES_OF(blocks, name, Arguments, f64, double, 2))                                        \
-    FOR_F64(ENTRIES_OF(blocks, name, Arguments, f64, double, 1))                                        \
-    FOR_F16(ENTRIES_OF(blocks, name, Arguments, f16, f16, 4))                                           \
-    FOR_F16(ENTRIES_OF(blocks, name, Arguments, f16, f16, 1))                                           \
-    FOR_BF16(ENTRIES_OF(blocks, name, Arguments, bf16, bf16, 4))                                        \
-    FOR_BF16(ENTRIES_OF(blocks, name, Arguments, bf16, bf16, 1))
-
-#define ENTRIES_FIRST(blocks, name, Arguments)                                                          \
-    ENTRIES_LAST(blocks, name, Arguments)                                                               \
-    FOR_F16(ENTRIES_OF(blocks, name, Arguments, f16, f16, 8))                                           \
-    FOR_BF16(ENTRIES_OF(blocks, name, Arguments, bf16, bf16, 8))
-
-// Launches of clusters are plain always. Backward in channels-last needs more registers: a thread has sums and
-// coefficients of several channels, and units of two tensors.
-#define RESIDENT_ENTRY(blocks, name, Arguments, type, Type, U)                                          \
+// Launches of clusters are plain always.
+#define RESIDENT_ENTRY_OF(blocks, name, Arguments, type, Type, U)                                       \
     ENTRY(blocks) name##_##type##x##U(ARGUMENT Arguments<Type> a) { name<Type, U>(a); }
 
-#define RESIDENT_ENTRIES(blocks, name, Arguments)                                                       \
-    FOR_F32(RESIDENT_ENTRY(blocks, name, Arguments, f32, float, 4))                                     \
-    FOR_F32(RESIDENT_ENTRY(blocks, name, Arguments, f32, float, 1))                                     \
-    FOR_F64(RESIDENT_ENTRY(blocks, name, Arguments, f64, double, 2))                                    \
-    FOR_F64(RESIDENT_ENTRY(blocks, name, Arguments, f64, double, 1))                                    \
-    FOR_F16(RESIDENT_ENTRY(blocks, name, Arguments, f16, f16, 4))                                       \
-    FOR_F16(RESIDENT_ENTRY(blocks, name, Arguments, f16, f16, 1))                                       \
-    FOR_BF16(RESIDENT_ENTRY(blocks, name, Arguments, bf16, bf16, 4))                                    \
-    FOR_BF16(RESIDENT_ENTRY(blocks, name, Arguments, bf16, bf16, 1))
+// For each element type and width of units. In channels-last a thread keeps sums for each value of a unit, and eight
+// are too many.
+#define EACH_LAST(entry_of, blocks, name, Arguments)                                                    \
+    FOR_F32(entry_of(blocks, name, Arguments, f32, float, 4))                                           \
+    FOR_F32(entry_of(blocks, name, Arguments, f32, float, 1))                                           \
+    FOR_F64(entry_of(blocks, name, Arguments, f64, double, 2))                                          \
+    FOR_F64(entry_of(blocks, name, Arguments, f64, double, 1))                                          \
+    FOR_F16(entry_of(blocks, name, Arguments, f16, f16, 4))                                             \
+    FOR_F16(entry_of(blocks, name, Arguments, f16, f16, 1))                                             \
+    FOR_BF16(entry_of(blocks, name, Arguments, bf16, bf16, 4))                                          \
+    FOR_BF16(entry_of(blocks, name, Arguments, bf16, bf16, 1))
 
-#define RESIDENT_ENTRIES_FIRST(name, Arguments)                                                         \
-    RESIDENT_ENTRIES(4, name, Arguments)                                                                \
-    FOR_F16(RESIDENT_ENTRY(4, name, Arguments, f16, f16, 8))                                            \
-    FOR_BF16(RESIDENT_ENTRY(4, name, Arguments, bf16, bf16, 8))
+#define EACH_FIRST(entry_of, blocks, name, Arguments)                                                   \
+    EACH_LAST(entry_of, blocks, name, Arguments)                                                        \
+    FOR_F16(entry_of(blocks, name, Arguments, f16, f16, 8))                                             \
+    FOR_BF16(entry_of(blocks, name, Arguments, bf16, bf16, 8))
+
+#define ENTRIES_LAST(blocks, name, Arguments) EACH_LAST(ENTRIES_OF, blocks, name, Arguments)
+#define ENTRIES_FIRST(blocks, name, Arguments) EACH_FIRST(ENTRIES_OF, blocks, name, Arguments)
+#define RESIDENT_ENTRIES_LAST(blocks, name, Arguments) EACH_LAST(RESIDENT_ENTRY_OF, blocks, name, Arguments)
+#define RESIDENT_ENTRIES_FIRST(blocks, name, Arguments) EACH_FIRST(RESIDENT_ENTRY_OF, blocks, name, Arguments)
 
 #define PARAMETER_ENTRIES(name, Arguments)                                                              \
     ENTRY(2) name##_f32(ARGUMENT Arguments<float> a) { name<float>(a); }                                \

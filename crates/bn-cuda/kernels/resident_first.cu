@@ -18,5 +18,5 @@ template <class T, u32 U> __device__ void differentiate_first(const Differentiat
     }
 }
 
-RESIDENT_ENTRIES_FIRST(train_first, TrainArguments)
-RESIDENT_ENTRIES_FIRST(differentiate_first, DifferentiateArguments)
+RESIDENT_ENTRIES_FIRST(4, train_first, TrainArguments)
+RESIDENT_ENTRIES_FIRST(4, differentiate_first, DifferentiateArguments)

@@ -20,5 +20,6 @@ template <class T, u32 U> __device__ void differentiate_last(const Differentiate
     }
 }
 
-RESIDENT_ENTRIES(3, train_last, TrainArguments)
-RESIDENT_ENTRIES(2, differentiate_last, DifferentiateArguments)
+// Backward needs more registers: a thread has sums and coefficients of several channels, and units of two tensors.
+RESIDENT_ENTRIES_LAST(3, train_last, TrainArguments)
+RESIDENT_ENTRIES_LAST(2, differentiate_last, DifferentiateArguments)

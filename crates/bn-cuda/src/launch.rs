@@ -38,8 +38,8 @@ impl<M: Machine> Launcher<'_, M> {
             of_layout::<T>(plan, [Operation::MomentsFirst, Operation::MomentsLast], &moments);
         // SAFETY: blocks run over groups · tiles · parts of the plan, which cover x exactly, and each thread
         // drops what lies behind a row or part; a block writes the partials of its own part, of which there
-        // are as many as asserted. Shared memory is an item for each column and warp. The plain kernel gets
-        // aligned tensors and no mask.
+        // are as many as asserted. Shared memory is an item for each column and warp, and a double for each
+        // column. The plain kernel gets aligned tensors and no mask.
         unsafe { self.launch(kernel, plan.reducing(DEVIATIONS), &moments)? };
         // SAFETY: the arguments are that kernel's.
         unsafe { self.merge::<T, _>(plan, Operation::FinishMoments, &finish) }
