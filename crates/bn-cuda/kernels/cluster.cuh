@@ -27,8 +27,9 @@ __device__ inline u32 blocks_of_cluster() {
     return blocks;
 }
 
-// What was written before it is seen by whoever waits; what was read is not written before that. All lanes of a warp
-// come together.
+// A barrier of the cluster in two halves, release and acquire: what blocks wrote before they arrived is seen by those
+// that have waited for them, and what they read before it stays as it was until then. In between a block does what
+// needs no other. All lanes of a warp come together.
 __device__ inline void arrive_at_cluster() {
     __syncwarp();
     asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");

@@ -23,13 +23,13 @@ template <class T, u32 U, u32 N> struct Kept {
         return units[(step * N + tensor) * blockDim.x + threadIdx.x];
     }
 
-    // The kept step behind a group's last one: groups are of whole batches.
+    // The kept step behind a group's last one: groups are of whole batches, so that a batch is of one group.
     __device__ u32 end_of(u32 group) const {
         u32 steps = (kept + COPY_GROUPS * BATCH_OF_PLAIN - 1) / (COPY_GROUPS * BATCH_OF_PLAIN) * BATCH_OF_PLAIN;
         return min(kept, steps * (group + 1));
     }
 
-    // Sends for what is kept.
+    // Begins the copies of what is kept.
     template <class Walk> __device__ void begin(Walk walk) const {
         for (u32 step = 0; step < again; ++step) walk.next();
         u32 step = 0;
@@ -53,6 +53,7 @@ template <class T, u32 U, u32 N> struct Kept {
 
     // Calls `visit` with batches of units in the order of the walk, the first time (ARRIVE) as they come.
     template <u32 BATCH, bool ARRIVE, class Walk, class Visit> __device__ void each(Walk walk, Visit visit) const {
+        static_assert(BATCH_OF_PLAIN % BATCH == 0, "the host rounds `again` to batches of a plain launch");
         for (u32 step = 0; step < again; step += BATCH) {
             Place places[BATCH];
             Unit<T, U> batch[N][BATCH];

@@ -12,7 +12,8 @@
 // The lanes that merge the parts of a column, and so the most blocks of a cluster.
 constexpr u32 TEAM = 16;
 
-// The sums of two numbers over a team of lanes, in every one of them: in the order of `sum_of_block`.
+// The sums of two numbers over a team of lanes, in every one of them: in the order of `sum_of_block`, whose further
+// lanes have nothing but zeros to add where there are so few parts.
 __device__ inline Pair sum_of_team(Pair sum) {
     for (u32 offset = TEAM / 2; offset > 0; offset /= 2) {
         sum.first += __shfl_xor_sync(ALL_LANES, sum.first, offset);
@@ -21,7 +22,8 @@ __device__ inline Pair sum_of_team(Pair sum) {
     return sum;
 }
 
-// Calls `visit(column, exists)` for each of a block's columns by a team of lanes; all lanes of a warp call it.
+// Calls `visit(column, exists)` for each of a block's columns by a team of lanes. All lanes of a warp call it, because
+// they shuffle together: a team that has no column of its own repeats the last one, which does not `exist` for it.
 template <class Visit> __device__ void each_column(u32 columns, Visit visit) {
     u32 teams = blockDim.x / TEAM, team = threadIdx.x / TEAM;
     for (u32 first = 0; first < columns; first += teams) {
@@ -146,6 +148,7 @@ __device__ void train_part(const TrainArguments<T>& a, const Share& share, u64 f
         const double* at = (const double*)(parts + column);
         Moments part[1] = {{0.0, 0.0, 0.0, 0.0}};
         if (rank < blocks_of_cluster()) {
+            // Its members one by one; the second is the origin.
             part[0] = {of_rank(at, rank), of_rank(at + 1, rank), of_rank(at + 2, rank), of_rank(at + 3, rank)};
         }
         Moments whole = merged(part, of_rank(at + 1, 0), sum_of_team);
@@ -227,6 +230,7 @@ __device__ void differentiate_part(const DifferentiateArguments<T>& a, const Sha
         settled[column].slopes.mean_dy = sum.first / g.count;
         settled[column].slopes.mean_dy_xhat = sum.second / g.count;
     });
+    // No block may be gone while others read its part.
     arrive_at_cluster();
     __syncthreads();
 
@@ -238,9 +242,9 @@ __device__ void differentiate_part(const DifferentiateArguments<T>& a, const Sha
     const Coefficients coefficients(g.shape, way, settled);
     const auto lanes = coefficients.lanes();
     if (!by_units<T>(lanes)) {
-        typename Columns::Walk again = way;
+        typename Columns::Walk walk = way;
         const SettledSums* first = coefficients.settled;
-        gradient_values<T, U>(g, again, [first](u32 i) { return first[i * Coefficients::STEP].slopes; });
+        gradient_values<T, U>(g, walk, [first](u32 i) { return first[i * Coefficients::STEP].slopes; });
     } else {
         kept.template each<PAIRS, false>(way, [&](auto& places, auto& units) {
             const u32 depends[PAIRS] = {};

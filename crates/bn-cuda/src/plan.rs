@@ -12,8 +12,10 @@ const MOST_THREADS: usize = 256;
 const WARP: usize = 32;
 /// Blocks that occupy the largest devices.
 const ENOUGH_BLOCKS: usize = 384;
+/// Units that a thread reads at once at most, as in `walk.cuh`.
+const BATCH: usize = 4;
 /// Units of each thread in a part: at least as many as it reads at once, and so many bytes...
-const FEWEST_STEPS: usize = 4;
+const FEWEST_STEPS: usize = BATCH;
 const FEWEST_BYTES: usize = 64;
 /// ...at most so many bytes of each tensor that is read, by layout...
 const PART_BYTES_FIRST: usize = 64 << 10;
@@ -26,7 +28,8 @@ const MOST_PARTS: usize = PARTS_OF_A_THREAD * MOST_THREADS;
 const MOST_COLUMNS: usize = 128;
 const RESIDENT_TILE_BYTES: usize = 128;
 /// The most bytes of a tensor in a part that stays on the chip, which is a block of a cluster: what does not fit in
-/// shared memory must still be in L2. Half of it leaves room for several blocks on a multiprocessor.
+/// shared memory must still be in L2. Half of it is what is wanted where blocks are enough for that: several then fit on a
+/// multiprocessor.
 const RESIDENT_BYTES: usize = 104 << 10;
 /// In channels-last, where a thread does more for each value, so many values, and smaller clusters: the largest ones wait
 /// for room on neighbouring multiprocessors.
@@ -234,7 +237,7 @@ impl Plan {
         };
         let again = steps.saturating_sub((most - units_at) / of_step);
         // Whole batches, or all.
-        let again = again.next_multiple_of(FEWEST_STEPS).min(steps);
+        let again = again.next_multiple_of(BATCH).min(steps);
         let geometry = Geometry {
             blocks: self.shape.blocks as u32,
             threads: self.threads as u32,

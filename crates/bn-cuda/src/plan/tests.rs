@@ -165,7 +165,7 @@ fn clusters_stay_within_what_devices_with_them_have() {
             assert!(residence.units_at.is_multiple_of(ALIGNMENT as u64), "{plan:?}");
             // Whole batches are read again, or all.
             let Residence { again, .. } = residence;
-            assert!(again.is_multiple_of(FEWEST_STEPS as u64) || again == steps, "{plan:?}");
+            assert!(again.is_multiple_of(BATCH as u64) || again == steps, "{plan:?}");
             seen[usize::from(again > 0)] = true;
         }
     }
